@@ -1,0 +1,47 @@
+# Two commands do the work: `make demo` and `make test`. Both make the virtual environment when it is missing or stale.
+VENV := .venv
+PY := $(VENV)/bin/python
+STAMP := $(VENV)/.installed
+UV := $(shell command -v uv 2>/dev/null)
+
+.PHONY: demo test check lint types format lock clean
+
+demo: $(STAMP)
+	$(VENV)/bin/lastmetre demo
+
+test: check
+	$(PY) -m pytest
+
+check: lint types
+
+lint: $(STAMP)
+	$(VENV)/bin/ruff check src tests
+	$(VENV)/bin/ruff format --check src tests
+
+types: $(STAMP)
+	$(VENV)/bin/mypy
+
+format: $(STAMP)
+	$(VENV)/bin/ruff format src tests
+	$(VENV)/bin/ruff check --fix src tests
+
+# Every package is pinned by hash; nothing outside the lock is installed.
+$(STAMP): pyproject.toml requirements/lock.txt
+ifdef UV
+	test -x $(PY) || $(UV) venv --quiet $(VENV)
+	$(UV) pip install --quiet --python $(PY) --require-hashes -r requirements/lock.txt
+	$(UV) pip install --quiet --python $(PY) --no-deps --no-build-isolation -e .
+else
+	test -x $(PY) || python3 -m venv $(VENV)
+	$(PY) -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/lock.txt
+	$(PY) -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+endif
+	touch $(STAMP)
+
+# Needs uv. The lock names no index.
+lock:
+	uv pip compile --quiet --all-extras --generate-hashes --no-emit-index-url --no-header --universal \
+		--python-version 3.11 pyproject.toml -o requirements/lock.txt
+
+clean:
+	rm -rf $(VENV) build dist demo-out
