@@ -1,0 +1,350 @@
+"""DLMS COSEM payloads: access-request, access-response, data-notification (gbcs-messages sections 7.1 to 7.3, 7.5).
+
+Rules this module keeps:
+
+* Exact: a payload fills its octets to the last one, and encodes back to the same octets.
+* The two lists of a request, and of a response, have equal counts; here they are one list of pairs.
+* What an attribute means is not decided here; see ``payload_words`` for names.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from enum import IntEnum
+from functools import lru_cache
+from typing import Final, TypeAlias
+
+from lastmetre.gbcs.axdr import (
+    Data,
+    LongUnsigned,
+    OctetString,
+    Structure,
+    decode_data,
+    encode_data,
+    encode_length,
+    read_length,
+    write_data,
+)
+from lastmetre.gbcs.errors import GbcsDecodeError, GbcsValueError
+
+TAG_ACCESS_REQUEST: Final = 0xD9
+TAG_ACCESS_RESPONSE: Final = 0xDA
+TAG_DATA_NOTIFICATION: Final = 0x0F
+
+INVOKE_ID_FLAGS: Final = 0x20
+"""Upper octet of every long-invoke-id-and-priority of the standard (section 7.1)."""
+
+SPEC_CACHE_SIZE: Final = 8_192
+"""Request specifications kept for sharing; a meter fleet uses a few hundred. Bounds what strangers can fill."""
+
+
+class AccessResult(IntEnum):
+    """DLMS data-access-result codes (section 7.2). A device may send others; results are plain integers."""
+
+    SUCCESS = 0
+    HARDWARE_FAULT = 1
+    TEMPORARY_FAILURE = 2
+    READ_WRITE_DENIED = 3
+    OBJECT_UNDEFINED = 4
+    OBJECT_CLASS_INCONSISTENT = 9
+    OBJECT_UNAVAILABLE = 11
+    TYPE_UNMATCHED = 12
+    SCOPE_OF_ACCESS_VIOLATED = 13
+    DATA_BLOCK_UNAVAILABLE = 14
+    LONG_GET_OR_ACTION_ABORTED = 15
+    NO_LONG_GET_OR_ACTION_IN_PROGRESS = 16
+    LONG_SET_ABORTED = 17
+    NO_LONG_SET_IN_PROGRESS = 18
+    DATA_BLOCK_NUMBER_INVALID = 19
+    OTHER_REASON = 250
+
+
+_OBIS_TEXT: Final = re.compile(r"(\d{1,3})-(\d{1,3}):(\d{1,3})\.(\d{1,3})\.(\d{1,3})(?:\.(\d{1,3}))?", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Obis:
+    """Name of a COSEM object: six octets, written ``A-B:C.D.E.F``."""
+
+    raw: bytes
+
+    def __post_init__(self) -> None:
+        if len(self.raw) != 6:
+            raise GbcsValueError("an OBIS code has 6 octets")
+
+    @classmethod
+    def parse(cls, text: str) -> Obis:
+        """Read ``A-B:C.D.E`` or ``A-B:C.D.E.F``; F is 255 when left out."""
+        match = _OBIS_TEXT.fullmatch(text)
+        numbers = [int(group or "255") for group in match.groups()] if match else [256]
+        if max(numbers) > 255:
+            raise GbcsValueError(f"{text!r} is no OBIS code: write A-B:C.D.E.F, each from 0 to 255")
+        return cls(bytes(numbers))
+
+    def __str__(self) -> str:
+        a, b, c, d, e, f = self.raw
+        return f"{a}-{b}:{c}.{d}.{e}.{f}"
+
+
+@dataclass(frozen=True, slots=True)
+class Get:
+    """Read an attribute."""
+
+    class_id: int
+    obis: Obis
+    attribute: int
+
+
+@dataclass(frozen=True, slots=True)
+class Set:
+    """Write an attribute."""
+
+    class_id: int
+    obis: Obis
+    attribute: int
+
+
+@dataclass(frozen=True, slots=True)
+class Action:
+    """Invoke a method."""
+
+    class_id: int
+    obis: Obis
+    method: int
+
+
+@dataclass(frozen=True, slots=True)
+class GetWithSelection:
+    """Read a part of an attribute: in every known use, entries of a profile between two times (section 7.5)."""
+
+    class_id: int
+    obis: Obis
+    attribute: int
+    selector: int
+    parameter: Data
+
+
+Spec: TypeAlias = Get | Set | Action | GetWithSelection
+
+
+@dataclass(frozen=True, slots=True)
+class AccessRequest:
+    """The payload of a DLMS Command: what to do, in order, each with its value (null-data for a get)."""
+
+    invoke_id: int
+    items: tuple[tuple[Spec, Data], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ItemResult:
+    """What became of one item: ``kind`` 1 get, 2 set, 3 action; ``result`` an ``AccessResult`` or another number."""
+
+    kind: int
+    data: Data
+    result: int
+
+
+@dataclass(frozen=True, slots=True)
+class AccessResponse:
+    """The payload of a DLMS Response: one result per item of the Command, in its order."""
+
+    invoke_id: int
+    results: tuple[ItemResult, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class DataNotification:
+    """The payload of a DLMS Alert: the alert code, the device's time (12 octets), and what else the use case tells."""
+
+    invoke_id: int
+    alert_code: int
+    date_time: bytes
+    extra: tuple[Data, ...] = ()
+
+
+# --- reading ---------------------------------------------------------------------------------------------------------
+
+
+def decode_access_request(data: bytes) -> AccessRequest:
+    """Read an access-request that fills ``data``."""
+    invoke_id = _read_start(data, TAG_ACCESS_REQUEST, "access_request")
+    count, at = read_length(data, 6, "access_request.specifications")
+    # A specification takes ten octets at least, and its value one more.
+    if count * 11 > len(data) - at:
+        raise GbcsDecodeError("access_request.specifications", at, f"announces {count}, more than can follow")
+    specs = []
+    for _ in range(count):
+        spec, at = _read_spec(data, at)
+        specs.append(spec)
+    values, at = _read_list(data, at, count, "access_request.values")
+    _end(data, at, "access_request")
+    return AccessRequest(invoke_id, tuple(zip(specs, values, strict=True)))
+
+
+def decode_access_response(data: bytes) -> AccessResponse:
+    """Read an access-response that fills ``data``."""
+    invoke_id = _read_start(data, TAG_ACCESS_RESPONSE, "access_response")
+    if data[6:7] != b"\0":
+        raise GbcsDecodeError("access_response", 6, "the request's specifications are never repeated: 00 is due here")
+    count, at = read_length(data, 7, "access_response.values")
+    values, at = _read_list(data, 7, count, "access_response.values")
+    again, start = read_length(data, at, "access_response.results")
+    if again != count:
+        raise GbcsDecodeError("access_response.results", at, f"announces {again} results for {count} values")
+    end = start + 2 * count
+    if end > len(data):
+        raise GbcsDecodeError("access_response.results", at, f"announces {count}, more than can follow")
+    _end(data, end, "access_response")
+    kinds = data[start:end:2]
+    for index, kind in enumerate(kinds):
+        if not 1 <= kind <= 3:
+            raise GbcsDecodeError("access_response.results", start + 2 * index, f"{kind:02X} is not get, set or action")
+    results = data[start + 1 : end : 2]
+    return AccessResponse(invoke_id, tuple(map(ItemResult, kinds, values, results)))
+
+
+def decode_data_notification(data: bytes) -> DataNotification:
+    """Read a data-notification that fills ``data``."""
+    invoke_id = _read_start(data, TAG_DATA_NOTIFICATION, "data_notification")
+    body, at = decode_data(data, 6)
+    _end(data, at, "data_notification")
+    if not isinstance(body, Structure) or len(body.elements) < 2:
+        raise GbcsDecodeError("data_notification", 6, "must hold a structure of the alert code, the time and the rest")
+    code, when, *extra = body.elements
+    if not isinstance(code, LongUnsigned):
+        raise GbcsDecodeError("data_notification.alert_code", 8, "must be a long-unsigned")
+    if not isinstance(when, OctetString) or len(when.value) != 12:
+        raise GbcsDecodeError("data_notification.date_time", 8, "must be an octet-string of 12")
+    return DataNotification(invoke_id, code.value, when.value, tuple(extra))
+
+
+def _read_start(data: bytes, tag: int, field: str) -> int:
+    """Check the tag and the empty date-time; returns the 24 bits of the invoke-id."""
+    if len(data) < 6:
+        raise GbcsDecodeError(field, len(data), "cut short")
+    if data[0] != tag:
+        raise GbcsDecodeError(field, 0, f"begins with {tag:02X}, not {data[0]:02X}")
+    if data[1] != INVOKE_ID_FLAGS:
+        raise GbcsDecodeError(f"{field}.invoke_id", 1, f"begins with {INVOKE_ID_FLAGS:02X}, not {data[1]:02X}")
+    if data[5]:
+        raise GbcsDecodeError(f"{field}.date_time", 5, "must be empty")
+    return int.from_bytes(data[2:5], "big")
+
+
+def _end(data: bytes, at: int, field: str) -> None:
+    if at != len(data):
+        raise GbcsDecodeError(field, at, f"{len(data) - at} octets follow its end")
+
+
+def _read_list(data: bytes, at: int, count: int, field: str) -> tuple[list[Data], int]:
+    """Read a count that must be ``count``, and so many values with tags."""
+    again, start = read_length(data, at, field)
+    if again != count:
+        raise GbcsDecodeError(field, at, f"announces {again} values for {count} specifications")
+    if count > len(data) - start:
+        raise GbcsDecodeError(field, at, f"announces {count} values where {len(data) - start} octets follow")
+    at = start
+    values = []
+    for _ in range(count):
+        value, at = decode_data(data, at)
+        values.append(value)
+    return values, at
+
+
+@lru_cache(SPEC_CACHE_SIZE)
+def _plain_spec(raw: bytes) -> Get | Set | Action:
+    """A specification from its ten octets. Requests repeat themselves, and equal frozen values may be one."""
+    cls = _PLAIN_SPECS[raw[0]]
+    return cls(
+        int.from_bytes(raw[1:3], "big"),
+        Obis(raw[3:9]),
+        int.from_bytes(raw[9:], "big", signed=True),
+    )
+
+
+def _read_spec(data: bytes, at: int) -> tuple[Spec, int]:
+    end = at + 10
+    raw = data[at:end]
+    if len(raw) != 10:
+        raise GbcsDecodeError("access_request.specifications", at, "cut short")
+    choice = raw[0]
+    if choice in _PLAIN_SPECS:
+        return _plain_spec(raw), end
+    if choice != 4:
+        raise GbcsDecodeError(
+            "access_request.specifications", at, f"{choice:02X} is not get, set, action or get-with-selection"
+        )
+    if end >= len(data):
+        raise GbcsDecodeError("access_request.specifications", end, "the access-selector is missing")
+    parameter, after = decode_data(data, end + 1)
+    attribute = int.from_bytes(raw[9:], "big", signed=True)
+    return GetWithSelection(int.from_bytes(raw[1:3], "big"), Obis(raw[3:9]), attribute, data[end], parameter), after
+
+
+# --- writing ---------------------------------------------------------------------------------------------------------
+
+
+def encode_access_request(request: AccessRequest) -> bytes:
+    """The octets of an access-request."""
+    out = _start(TAG_ACCESS_REQUEST, request.invoke_id)
+    count = encode_length(len(request.items))
+    out += count
+    for spec, _value in request.items:
+        _write_spec(out, spec)
+    out += count
+    for _spec, value in request.items:
+        write_data(out, value)
+    return bytes(out)
+
+
+def encode_access_response(response: AccessResponse) -> bytes:
+    """The octets of an access-response."""
+    out = _start(TAG_ACCESS_RESPONSE, response.invoke_id)
+    out.append(0)
+    count = encode_length(len(response.results))
+    out += count
+    for result in response.results:
+        write_data(out, result.data)
+    out += count
+    for result in response.results:
+        if result.kind not in {1, 2, 3} or not 0 <= result.result <= 0xFF:
+            raise GbcsValueError(f"{result} has kind 1 get, 2 set or 3 action and a result of one octet")
+        out.append(result.kind)
+        out.append(result.result)
+    return bytes(out)
+
+
+def encode_data_notification(notification: DataNotification) -> bytes:
+    """The octets of a data-notification."""
+    if len(notification.date_time) != 12:
+        raise GbcsValueError("an alert's date-time has 12 octets")
+    out = _start(TAG_DATA_NOTIFICATION, notification.invoke_id)
+    head = (LongUnsigned(notification.alert_code), OctetString(notification.date_time))
+    out += encode_data(Structure((*head, *notification.extra)))
+    return bytes(out)
+
+
+def _start(tag: int, invoke_id: int) -> bytearray:
+    if not 0 <= invoke_id < 1 << 24:
+        raise GbcsValueError("an invoke-id has 24 bits: the low ones of the message's counter")
+    return bytearray((tag, INVOKE_ID_FLAGS)) + invoke_id.to_bytes(3, "big") + b"\0"
+
+
+def _write_spec(out: bytearray, spec: Spec) -> None:
+    member = spec.method if isinstance(spec, Action) else spec.attribute
+    if not 0 <= spec.class_id <= 0xFFFF or not -128 <= member <= 127:
+        raise GbcsValueError(f"{spec}: a class has 16 bits, an attribute or method lies between -128 and 127")
+    out.append(_CHOICES[type(spec)])
+    out += spec.class_id.to_bytes(2, "big")
+    out += spec.obis.raw
+    out += member.to_bytes(1, "big", signed=True)
+    if isinstance(spec, GetWithSelection):
+        if not 0 <= spec.selector <= 0xFF:
+            raise GbcsValueError("an access-selector has one octet")
+        out.append(spec.selector)
+        write_data(out, spec.parameter)
+
+
+_PLAIN_SPECS: Final[dict[int, type[Get | Set | Action]]] = {1: Get, 2: Set, 3: Action}
+_CHOICES: Final[dict[type, int]] = {Get: 1, Set: 2, Action: 3, GetWithSelection: 4}
