@@ -1,0 +1,228 @@
+"""Mutual TLS: who is at the other end of a socket, told by its certificate alone.
+
+Rules this module keeps:
+
+* TLS 1.2 or newer, ephemeral P-256, no compression, no session tickets: every connection shows its certificate afresh.
+* Both sides show a certificate of the pinned CA. A name in a header, a path or a body never says who somebody is.
+* A certificate names one entity: its subject has exactly one common name, 16 lower-case hexadecimal digits.
+
+uvicorn does not hand the peer's certificate to the application (reference: stack, API row), so ``serve`` runs it with a
+protocol class that does: ``request_peer(scope)`` is the only way an application here learns who is asking.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import re
+import socket
+import ssl
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, MutableMapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+import uvicorn
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from lastmetre.links.errors import LinkError, PeerRefused
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+Scope = MutableMapping[str, Any]  # Any: what ASGI says a scope holds
+AsgiMessage = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[AsgiMessage]]
+Send = Callable[[AsgiMessage], Awaitable[None]]
+AsgiApp = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+CIPHERS_TLS_1_2: Final = "ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-ECDSA-AES256-GCM-SHA384"
+"""What TLS 1.2 may use: forward secret, authenticated, with an ECDSA certificate. TLS 1.3's suites all are."""
+CURVE: Final = "prime256v1"
+"""P-256, the curve of the whole smart metering PKI."""
+PEER_KEY: Final = "lastmetre.peer_entity_id"
+"""Where the verified identity stands in an ASGI scope's ``extensions``."""
+KEEP_ALIVE_S: Final = 75
+"""How long an idle connection is kept; longer than any client of ours keeps one, so that the client closes first."""
+GRACE_S: Final = 3
+"""How long a stopping server waits for requests under way; waiting ones are told to end at once."""
+BACKLOG: Final = 2_048
+
+_ENTITY_ID = re.compile(r"[0-9a-f]{16}")
+
+logger = logging.getLogger(__name__)
+
+
+def server_context(ca: Path, certificate: Path, key: Path) -> ssl.SSLContext:
+    """A server that talks only to holders of a certificate issued by ``ca``."""
+    return _context(ssl.PROTOCOL_TLS_SERVER, ca, certificate, key)
+
+
+def client_context(ca: Path, certificate: Path, key: Path) -> ssl.SSLContext:
+    """A client that shows ``certificate`` and talks only to a server whose name and issuer are right."""
+    return _context(ssl.PROTOCOL_TLS_CLIENT, ca, certificate, key)
+
+
+def _context(protocol: int, ca: Path, certificate: Path, key: Path) -> ssl.SSLContext:
+    context = ssl.SSLContext(protocol)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.verify_mode = ssl.CERT_REQUIRED
+    context.set_ciphers(CIPHERS_TLS_1_2)
+    context.set_ecdh_curve(CURVE)
+    context.options |= ssl.OP_NO_TICKET | ssl.OP_NO_COMPRESSION | ssl.OP_NO_RENEGOTIATION
+    if protocol == ssl.PROTOCOL_TLS_SERVER:
+        context.num_tickets = 0
+    try:
+        context.load_verify_locations(cafile=ca)
+        context.load_cert_chain(certificate, key)
+    except OSError as error:  # ssl.SSLError is one
+        raise LinkError(f"cannot use the TLS files {ca}, {certificate}, {key}: {error}; make them anew") from error
+    return context
+
+
+def peer_entity_id(ssl_object: object) -> bytes:
+    """The entity that the verified certificate at the other end names; raises ``PeerRefused``.
+
+    Takes an ``ssl.SSLObject`` or ``ssl.SSLSocket`` (``transport.get_extra_info("ssl_object")``). An unverified
+    certificate counts as none.
+    """
+    if not isinstance(ssl_object, ssl.SSLObject | ssl.SSLSocket):
+        raise PeerRefused("this connection is not TLS; nobody has shown a certificate")
+    if ssl_object.context.verify_mode is not ssl.CERT_REQUIRED:
+        raise PeerRefused("this connection does not verify certificates; use the contexts of lastmetre.links.tls")
+    certificate = ssl_object.getpeercert() or {}
+    subject: Any = certificate.get("subject", ())  # Any: nested tuples, as the library documents them
+    names = [str(value) for part in subject for kind, value in part if kind == "commonName"]
+    if len(names) != 1 or not _ENTITY_ID.fullmatch(names[0]):
+        raise PeerRefused("the certificate's common name is not one entity identifier of 16 lower-case hex digits")
+    return bytes.fromhex(names[0])
+
+
+def require_peer(ssl_object: object, expected: bytes) -> None:
+    """Refuse to go on unless the other end is ``expected``; raises ``PeerRefused``."""
+    actual = peer_entity_id(ssl_object)
+    if actual != expected:
+        raise PeerRefused(f"the other side is {actual.hex()}, not {expected.hex()}; check the address in the settings")
+
+
+def request_peer(scope: Mapping[str, Any]) -> bytes:
+    """The verified entity behind an ASGI request that ``serve`` took; raises ``PeerRefused``."""
+    peer = scope.get("extensions", {}).get(PEER_KEY)
+    if not isinstance(peer, bytes):
+        raise PeerRefused("the request came without a client certificate that names an entity")
+    return peer
+
+
+class PeerProtocol(H11Protocol):
+    """uvicorn's HTTP protocol, telling the application who is at the other end."""
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as in uvicorn
+        """Read the certificate once per connection: it cannot change, renegotiation is off."""
+        super().connection_made(transport)
+        extensions: dict[str, object] = {}
+        with contextlib.suppress(PeerRefused):
+            extensions[PEER_KEY] = peer_entity_id(transport.get_extra_info("ssl_object"))
+        inner: Any = self.app  # Any: uvicorn's own ASGI types are closed typed dictionaries
+
+        async def app(scope: Any, receive: Any, send: Any) -> None:
+            # A fresh mapping, never merged with one from elsewhere: nothing but this connection fills it.
+            await inner({**scope, "extensions": dict(extensions)}, receive, send)
+
+        self.app = app
+
+
+class _Server(uvicorn.Server):
+    """uvicorn without its hands on the process's signals: the composition decides when to stop."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """A server that is listening."""
+
+    host: str
+    port: int
+
+
+@contextlib.asynccontextmanager
+async def serve(app: AsgiApp, host: str, port: int, ssl_context: ssl.SSLContext | None) -> AsyncIterator[Served]:
+    """Serve ``app`` inside the running loop until the block ends; port 0 takes any free one.
+
+    On leaving, requests that only wait (long polls, event streams) see a disconnect at once; the rest get ``GRACE_S``.
+    """
+    try:
+        listener = socket.create_server((host, port), backlog=BACKLOG)
+    except OSError as error:
+        raise LinkError(f"cannot listen on {host} port {port}: {error}; choose another port") from error
+    stopping = asyncio.Event()
+    config = uvicorn.Config(
+        _until(stopping, app),
+        http=PeerProtocol,
+        ws="none",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        timeout_keep_alive=KEEP_ALIVE_S,
+        timeout_graceful_shutdown=GRACE_S,
+        ssl_context_factory=None if ssl_context is None else lambda _config, _default: ssl_context,
+    )
+    server = _Server(config)
+    task = asyncio.create_task(_run(server, listener))
+    try:
+        while not server.started:
+            if task.done():
+                task.result()
+                raise LinkError("the server ended before it had started")
+            await asyncio.sleep(0.005)  # uvicorn offers a flag, no event
+        yield Served(host, listener.getsockname()[1])
+    finally:
+        stopping.set()
+        server.should_exit = True
+        try:
+            await task
+        finally:
+            listener.close()
+
+
+async def _run(server: _Server, listener: socket.socket) -> None:
+    try:
+        await server.serve(sockets=[listener])
+    except SystemExit as error:  # uvicorn's way to say that the application's start-up failed
+        raise LinkError("the application did not start; its own error is in the log") from error
+
+
+def _until(stopping: asyncio.Event, app: AsgiApp) -> AsgiApp:
+    """Let requests that have been read and only wait see a disconnect when the server stops."""
+
+    async def wrapped(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await app(scope, receive, send)
+            return
+        body_read = False
+
+        async def receive_or_stop() -> AsgiMessage:
+            nonlocal body_read
+            if not body_read:
+                message = await receive()
+                body_read = not message.get("more_body", False)
+                return message
+            return await first_of(receive(), stopping)
+
+        await app(scope, receive_or_stop, send)
+
+    return wrapped
+
+
+async def first_of(message: Awaitable[AsgiMessage], stopping: asyncio.Event) -> AsgiMessage:
+    """The next message, or a disconnect as soon as ``stopping`` is set."""
+    reading = asyncio.ensure_future(message)
+    stop = asyncio.ensure_future(stopping.wait())
+    try:
+        await asyncio.wait((reading, stop), return_when=asyncio.FIRST_COMPLETED)
+        return reading.result() if reading.done() else {"type": "http.disconnect"}
+    finally:
+        for task in (reading, stop):
+            task.cancel()
