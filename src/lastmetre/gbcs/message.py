@@ -1,0 +1,308 @@
+"""The envelope of every GBCS message: MAC header, grouping header, content, signature, MAC.
+
+Rules this module keeps (reference: gbcs-messages section 3):
+
+* ``encode_message(parse_message(x)) == x`` for every message it accepts: only minimal lengths come in and go out.
+* Nothing may follow a message, and nothing is guessed: bytes that do not fit raise ``GbcsDecodeError``.
+* It reads structure only. Whether a message may be believed is decided in ``acceptance``.
+
+A Pre-Command is told by what it lacks: it ends with its content, without even a signature length.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum, IntEnum
+from struct import Struct
+from typing import Final
+
+from lastmetre.gbcs.axdr import encode_length, read_length
+from lastmetre.gbcs.errors import GbcsDecodeError, GbcsValueError
+
+MESSAGE_SIZE_MAX: Final = 65_536
+"""Largest message read, in octets. The largest published one has 3,986; the bound only stops abuse."""
+
+MAC_SIZE: Final = 12
+SIGNATURE_SIZE: Final = 64
+ENTITY_ID_SIZE: Final = 8
+DATE_TIME_SIZE: Final = 12
+
+TAG_GENERAL_CIPHERING: Final = 0xDD
+TAG_GENERAL_SIGNING: Final = 0xDF
+MAC_HEADER_START: Final = bytes.fromhex("dd000000000000")
+"""General-ciphering tag and its six empty fields (section 3.2)."""
+SECURITY_HEADER: Final = bytes.fromhex("1100000000")
+"""Security control byte (authentication only) and the invocation counter, always zero."""
+BLOCK_HEADER_MARK: Final = 0x09
+"""Second byte of a general block transfer block; a whole message has zero there (section 6.1)."""
+
+_FIXED = Struct(">BBQB8sB8s")
+"""Transaction-id length, CRA flag, counter, then two identifiers, each behind its length: 28 octets."""
+
+
+class Cra(IntEnum):
+    """Whether a message is a Command, a Response or an Alert: the first octet of the transaction-id."""
+
+    COMMAND = 1
+    RESPONSE = 2
+    ALERT = 3
+
+
+class Kind(Enum):
+    """What a message is, told from its form alone."""
+
+    PRE_COMMAND = "Pre-Command"
+    COMMAND = "Command"
+    RESPONSE = "Response"
+    ALERT = "Alert"
+
+
+@dataclass(frozen=True, slots=True)
+class OtherInformation:
+    """The grouping header's other-information: the message code and, for Unknown Remote Parties, who really asked.
+
+    Five lengths exist (section 3.4): 2, 10, 18, 26 octets, and 18 followed by a key-agreement certificate.
+    """
+
+    message_code: int
+    supplementary_remote_party_id: bytes | None = None
+    supplementary_remote_party_counter: int | None = None
+    supplementary_originator_counter: int | None = None
+    supplementary_certificate: bytes | None = None
+
+    def to_bytes(self) -> bytes:
+        """The octets inside the length; raises ``GbcsValueError`` for a combination the standard has no form for."""
+        out = self.message_code.to_bytes(2, "big")
+        party, counter = self.supplementary_remote_party_id, self.supplementary_remote_party_counter
+        last, certificate = self.supplementary_originator_counter, self.supplementary_certificate
+        if party is None:
+            if (counter, last, certificate) != (None, None, None):
+                raise GbcsValueError("a supplementary counter or certificate needs the Supplementary Remote Party ID")
+            return out
+        if len(party) != ENTITY_ID_SIZE:
+            raise GbcsValueError("the Supplementary Remote Party ID has 8 octets")
+        out += party
+        if counter is None:
+            if (last, certificate) != (None, None):
+                raise GbcsValueError("the Supplementary Remote Party Counter must come before what follows it")
+            return out
+        out += counter.to_bytes(8, "big")
+        if last is not None and certificate is not None:
+            raise GbcsValueError("a Supplementary Originator Counter and a certificate never stand together")
+        if last is not None:
+            out += last.to_bytes(8, "big")
+        if certificate is not None:
+            out += certificate
+        return out
+
+    @classmethod
+    def from_bytes(cls, data: bytes, offset: int = 0) -> OtherInformation:
+        """Read the octets inside the length; ``offset`` is where they stand in the message, for errors."""
+        size = len(data)
+        if size not in {2, 10, 18, 26} and size <= 26:
+            raise GbcsDecodeError("other_information", offset, f"{size} octets is none of the five known forms")
+        code = int.from_bytes(data[:2], "big")
+        if size == 2:
+            return cls(code)
+        party = data[2:10]
+        if size == 10:
+            return cls(code, party)
+        counter = int.from_bytes(data[10:18], "big")
+        if size == 18:
+            return cls(code, party, counter)
+        if size == 26:
+            return cls(code, party, counter, int.from_bytes(data[18:26], "big"))
+        if data[18] != 0x30:
+            raise GbcsDecodeError("other_information", offset + 18, "more than 26 octets must hold a DER certificate")
+        return cls(code, party, counter, None, data[18:])
+
+
+@dataclass(frozen=True, slots=True)
+class GroupingHeader:
+    """Who says what kind of thing to whom, under which counter (section 3.3)."""
+
+    cra: Cra
+    originator_counter: int
+    business_originator_id: bytes
+    business_target_id: bytes
+    other_information: OtherInformation
+    date_time: bytes = b""
+
+    @property
+    def message_code(self) -> int:
+        """The 16-bit code that names the use case."""
+        return self.other_information.message_code
+
+    def to_bytes(self) -> bytes:
+        """From the transaction-id length up to and including other-information: what follows the ``DF`` tag."""
+        if not 0 <= self.originator_counter < 1 << 64:
+            raise GbcsValueError("an Originator Counter has 64 bits")
+        if len(self.business_originator_id) != ENTITY_ID_SIZE or len(self.business_target_id) != ENTITY_ID_SIZE:
+            raise GbcsValueError("a Business Originator or Target ID has 8 octets")
+        if len(self.date_time) not in {0, DATE_TIME_SIZE}:
+            raise GbcsValueError("the header's date-time is empty or has 12 octets")
+        other = self.other_information.to_bytes()
+        fixed = _FIXED.pack(
+            9, self.cra, self.originator_counter, 8, self.business_originator_id, 8, self.business_target_id
+        )
+        return b"".join((fixed, bytes((len(self.date_time),)), self.date_time, encode_length(len(other)), other))
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One whole GBCS message, read but not judged.
+
+    ``signature`` is ``None`` when even its length is absent (a Pre-Command), ``b""`` for length zero, else r ‖ s.
+    ``mac`` is ``None`` when there is no MAC header, else 12 octets.
+    """
+
+    header: GroupingHeader
+    content: bytes
+    signature: bytes | None
+    mac: bytes | None
+
+    @property
+    def kind(self) -> Kind:
+        """Pre-Command, Command, Response or Alert."""
+        if self.signature is None:
+            return Kind.PRE_COMMAND
+        return _KIND_BY_CRA[self.header.cra]
+
+
+_KIND_BY_CRA: Final = {Cra.COMMAND: Kind.COMMAND, Cra.RESPONSE: Kind.RESPONSE, Cra.ALERT: Kind.ALERT}
+
+
+def to_be_signed(message: Message) -> bytes:
+    """The octets a signature covers: after the ``DF`` tag, up to the end of the content (section 4.1)."""
+    return b"".join((message.header.to_bytes(), encode_length(len(message.content)), message.content))
+
+
+def df_part(message: Message) -> bytes:
+    """From the ``DF`` tag to the end of the signature: what a MAC covers (section 4.3)."""
+    start = bytes((TAG_GENERAL_SIGNING,)) + to_be_signed(message)
+    if message.signature is None:
+        return start
+    if len(message.signature) not in {0, SIGNATURE_SIZE}:
+        raise GbcsValueError("a signature is empty or has 64 octets")
+    return b"".join((start, bytes((len(message.signature),)), message.signature))
+
+
+def wrap_with_mac(df: bytes, mac: bytes) -> bytes:
+    """Put the MAC header before a DF part and the MAC behind it (section 3.2)."""
+    if len(mac) != MAC_SIZE:
+        raise GbcsValueError("a GBCS MAC has 12 octets")
+    length = encode_length(len(SECURITY_HEADER) + len(df) + MAC_SIZE)
+    return b"".join((MAC_HEADER_START, length, SECURITY_HEADER, df, mac))
+
+
+def encode_message(message: Message) -> bytes:
+    """The octets of a message; raises ``GbcsValueError`` for a value the standard has no form for."""
+    df = df_part(message)
+    if message.mac is None:
+        return df
+    if message.signature is None:
+        raise GbcsValueError("a Pre-Command carries no MAC")
+    return wrap_with_mac(df, message.mac)
+
+
+def parse_message(data: bytes) -> Message:
+    """Read one whole message; raises ``GbcsDecodeError`` for anything else, blocks of a longer one included."""
+    size = len(data)
+    if size > MESSAGE_SIZE_MAX:
+        raise GbcsDecodeError("message", MESSAGE_SIZE_MAX, f"longer than {MESSAGE_SIZE_MAX} octets")
+    if not size:
+        raise GbcsDecodeError("message", 0, "there is nothing here")
+    if data[0] == TAG_GENERAL_SIGNING:
+        return _parse_df(data, 0, size, None)
+    if data[0] != TAG_GENERAL_CIPHERING:
+        raise GbcsDecodeError("message", 0, f"a message begins with DD or DF, not {data[0]:02X}")
+    if size > 1 and data[1] == BLOCK_HEADER_MARK:
+        raise GbcsDecodeError("mac_header", 1, "this is one block of a longer message; join its blocks first")
+    if data[:7] != MAC_HEADER_START:
+        raise GbcsDecodeError("mac_header", 0, "the six fields after DD must be empty")
+    length, start = read_length(data, 7, "mac_header")
+    if length != size - start:
+        raise GbcsDecodeError("mac_header", 7, f"announces {length} octets where {size - start} follow")
+    if length < len(SECURITY_HEADER) + MAC_SIZE:
+        raise GbcsDecodeError("mac_header", 7, "too short to hold a MAC")
+    if data[start : start + 5] != SECURITY_HEADER:
+        raise GbcsDecodeError("mac_header", start, "the security header must be 11 00000000")
+    end = size - MAC_SIZE
+    return _parse_df(data, start + 5, end, data[end:])
+
+
+def read_header(data: bytes) -> GroupingHeader:
+    """Only the grouping header, or the routing header of a block: what a hub or an agent needs to pass a message on.
+
+    Nothing after the header is looked at. Raises ``GbcsDecodeError``.
+    """
+    if data[:1] == b"\xdd":
+        if data[1:2] == b"\x09":
+            return _parse_header(data, 1, len(data))[0]
+        if data[:7] != MAC_HEADER_START:
+            raise GbcsDecodeError("mac_header", 0, "the six fields after DD must be empty")
+        _length, start = read_length(data, 7, "mac_header")
+        offset = start + len(SECURITY_HEADER)
+    else:
+        offset = 0
+    if data[offset : offset + 1] != b"\xdf":
+        raise GbcsDecodeError("grouping_header", offset, "a grouping header begins with DF")
+    return _parse_header(data, offset + 1, len(data))[0]
+
+
+def _parse_header(data: bytes, offset: int, end: int) -> tuple[GroupingHeader, int]:
+    """Read from the transaction-id length; returns the header and where the content's length stands."""
+    if end - offset < _FIXED.size + 2:
+        raise GbcsDecodeError("grouping_header", offset, "cut short")
+    nine, flag, counter, eight, originator, eight_again, target = _FIXED.unpack_from(data, offset)
+    if nine != 9:
+        raise GbcsDecodeError("transaction_id", offset, "its length must be 9")
+    if flag not in {1, 2, 3}:
+        raise GbcsDecodeError("cra_flag", offset + 1, f"{flag:02X} is not 01 Command, 02 Response or 03 Alert")
+    if eight != 8:
+        raise GbcsDecodeError("business_originator_id", offset + 10, "its length must be 8")
+    if eight_again != 8:
+        raise GbcsDecodeError("business_target_id", offset + 19, "its length must be 8")
+    at = offset + _FIXED.size
+    date_time, at = _read_date_time(data, at, end)
+    other_size, start = read_length(data, at, "other_information")
+    if start + other_size > end:
+        raise GbcsDecodeError("other_information", at, f"announces {other_size} octets where {end - start} follow")
+    at = start + other_size
+    other = OtherInformation.from_bytes(data[start:at], start)
+    return GroupingHeader(Cra(flag), counter, originator, target, other, date_time), at
+
+
+def _read_date_time(data: bytes, at: int, end: int) -> tuple[bytes, int]:
+    size = data[at]
+    if size == 0:
+        return b"", at + 1
+    if size != DATE_TIME_SIZE:
+        raise GbcsDecodeError("date_time", at, "the header's date-time is empty or has 12 octets")
+    if at + 1 + size >= end:
+        raise GbcsDecodeError("date_time", at, "cut short")
+    return data[at + 1 : at + 1 + size], at + 1 + size
+
+
+def _parse_df(data: bytes, offset: int, end: int, mac: bytes | None) -> Message:
+    """Read a DF part that fills ``data[offset:end]`` exactly."""
+    if end - offset < 1 or data[offset] != TAG_GENERAL_SIGNING:
+        raise GbcsDecodeError("grouping_header", offset, "a grouping header begins with DF")
+    header, at = _parse_header(data, offset + 1, end)
+    if at >= end:
+        raise GbcsDecodeError("content", at, "its length is missing")
+    content_size, start = read_length(data, at, "content")
+    at = start + content_size
+    if at > end:
+        raise GbcsDecodeError("content", start, f"announces {content_size} octets where {end - start} follow")
+    content = data[start:at]
+    if at == end:
+        if mac is not None or header.cra is not Cra.COMMAND:
+            raise GbcsDecodeError("signature", at, "its length is missing")
+        return Message(header, content, None, None)
+    size = data[at]
+    if size not in {0, SIGNATURE_SIZE}:
+        raise GbcsDecodeError("signature", at, f"its length must be 00 or 40, not {size:02X}")
+    if at + 1 + size != end:
+        raise GbcsDecodeError("signature", at, f"announces {size} octets where {end - at - 1} follow")
+    return Message(header, content, data[at + 1 : end], mac)

@@ -1,0 +1,189 @@
+"""Keys and certificates from files: directories of PEM files, or a CSV of published test scalars.
+
+Names in a directory are ``<entity id>-<use>.pem``, the use being ``ds``, ``ka`` or ``pp-ka``; private keys are PKCS#8
+in files of their own. A key file that others can read is refused: move it or take their rights away.
+"""
+
+from __future__ import annotations
+
+import csv
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
+
+from lastmetre.gbcs.certificates import Certificate, CertificateRefused, parse_certificate
+from lastmetre.gbcs.keys import KeyUse
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from lastmetre.gbcs.catalogue import Role
+
+
+class KeyStoreError(Exception):
+    """A key or certificate is missing, unreadable or unsafe to use; the text names the file and what to do."""
+
+
+def _parse_name(stem: str) -> tuple[bytes, KeyUse] | None:
+    """Entity and use from a file's name, or ``None`` for a file that follows another scheme."""
+    entity, _, use = stem.partition("-")
+    try:
+        identifier, key_use = bytes.fromhex(entity), KeyUse(use)
+    except ValueError:
+        return None
+    return (identifier, key_use) if len(identifier) == 8 else None
+
+
+class CertificateDirectory:
+    """Certificates by entity and use, from a directory of PEM files; each is parsed when first asked for."""
+
+    def __init__(self, directory: Path) -> None:
+        if not directory.is_dir():
+            raise KeyStoreError(f"{directory} is no directory of certificates")
+        self._directory = directory
+        self._cache: dict[tuple[bytes, KeyUse], Certificate] = {}
+
+    @cached_property
+    def _files(self) -> Mapping[tuple[bytes, KeyUse], Path]:
+        found = ((_parse_name(path.stem), path) for path in sorted(self._directory.glob("*.pem")))
+        return {name: path for name, path in found if name is not None}
+
+    def find(self, entity_id: bytes, use: KeyUse) -> Certificate | None:
+        """The certificate, or ``None``; raises ``KeyStoreError`` for a file that is not what its name says."""
+        name = (entity_id, use)
+        if name in self._cache:
+            return self._cache[name]
+        path = self._files.get(name)
+        if path is None:
+            return None
+        try:
+            certificate = parse_certificate(path.read_bytes())
+        except (OSError, CertificateRefused) as error:
+            raise KeyStoreError(f"{path}: {error}") from error
+        if certificate.entity_id != entity_id:
+            raise KeyStoreError(f"{path}: the certificate names another entity than its file")
+        self._cache[name] = certificate
+        return certificate
+
+    def entities_in_role(self, role: Role) -> tuple[bytes, ...]:
+        """The organisations here that have a role, in order of their ids."""
+        found = set()
+        for entity_id, use in self._files:
+            try:
+                certificate = self.find(entity_id, use)
+            except KeyStoreError:
+                continue
+            if certificate is not None and certificate.role is role:
+                found.add(entity_id)
+        return tuple(sorted(found))
+
+
+class KeyDirectory:
+    """Private keys by entity and use, from a directory of PKCS#8 PEM files that nobody else may read."""
+
+    def __init__(self, directory: Path, password: bytes | None = None) -> None:
+        if not directory.is_dir():
+            raise KeyStoreError(f"{directory} is no directory of keys")
+        self._directory = directory
+        self._password = password
+        self._cache: dict[tuple[bytes, KeyUse], ec.EllipticCurvePrivateKey] = {}
+
+    def __repr__(self) -> str:
+        return f"KeyDirectory({str(self._directory)!r})"
+
+    def find(self, entity_id: bytes, use: KeyUse) -> ec.EllipticCurvePrivateKey | None:
+        """The key, or ``None``; raises ``KeyStoreError`` when its file cannot be used."""
+        name = (entity_id, use)
+        if name not in self._cache:
+            path = self._directory / f"{entity_id.hex()}-{use}.pem"
+            if not path.is_file():
+                return None
+            self._cache[name] = load_private_key(path, self._password)
+        return self._cache[name]
+
+
+def load_private_key(path: Path, password: bytes | None = None) -> ec.EllipticCurvePrivateKey:
+    """Read one PKCS#8 P-256 key; raises ``KeyStoreError`` naming the file and the fault, never its content."""
+    if path.stat().st_mode & 0o077:
+        raise KeyStoreError(f"{path} can be read by others; run chmod 600 on it")
+    try:
+        key = load_pem_private_key(path.read_bytes(), password)
+    except (ValueError, TypeError):
+        raise KeyStoreError(f"{path} holds no private key that opens with the given password") from None
+    if not isinstance(key, ec.EllipticCurvePrivateKey) or not isinstance(key.curve, ec.SECP256R1):
+        raise KeyStoreError(f"{path} holds a key that is not on NIST P-256")
+    return key
+
+
+class KeyTable:
+    """Published test scalars from a CSV with the columns entity_id, usage, prepayment, p256_scalar_hex."""
+
+    def __init__(self, path: Path) -> None:
+        self._keys: dict[tuple[bytes, KeyUse], ec.EllipticCurvePrivateKey] = {}
+        try:
+            with path.open(newline="", encoding="utf-8") as file:
+                for number, row in enumerate(csv.DictReader(file), start=2):
+                    self._add(path, number, row)
+        except (OSError, UnicodeDecodeError) as error:
+            raise KeyStoreError(f"{path}: {error}") from error
+
+    def __repr__(self) -> str:
+        return f"KeyTable({len(self._keys)} keys)"
+
+    def _add(self, path: Path, number: int, row: Mapping[str, str | None]) -> None:
+        try:
+            use = KeyUse("pp-ka" if row["prepayment"] == "1" else str(row["usage"]))
+            scalar = int(str(row["p256_scalar_hex"]), 16)
+            name = (bytes.fromhex(str(row["entity_id"])), use)
+            self._keys[name] = ec.derive_private_key(scalar, ec.SECP256R1())
+        except (KeyError, ValueError):
+            raise KeyStoreError(f"{path}, line {number}: not entity_id, usage, prepayment, p256_scalar_hex") from None
+
+    def find(self, entity_id: bytes, use: KeyUse) -> ec.EllipticCurvePrivateKey | None:
+        """The key, or ``None``."""
+        return self._keys.get((entity_id, use))
+
+
+class Keyring:
+    """Keys and certificates together, as every party and ``lastmetre decode`` ask for them."""
+
+    def __init__(self, certificates: CertificateDirectory | None, keys: KeyDirectory | KeyTable | None) -> None:
+        self._certificates = certificates
+        self._keys = keys
+
+    @classmethod
+    def open(cls, *, certificates: Path | None, keys: Path | None, password: bytes | None = None) -> Keyring:
+        """From a certificate directory and a key directory or CSV; raises ``KeyStoreError`` for a path that is not."""
+        source: KeyDirectory | KeyTable | None = None
+        if keys is not None:
+            source = KeyTable(keys) if keys.is_file() else KeyDirectory(keys, password)
+        return cls(CertificateDirectory(certificates) if certificates is not None else None, source)
+
+    def find_certificate(self, entity_id: bytes, use: KeyUse) -> Certificate | None:
+        """An entity's certificate for a use, or ``None``."""
+        return self._certificates.find(entity_id, use) if self._certificates else None
+
+    def find_private_key(self, entity_id: bytes, use: KeyUse) -> ec.EllipticCurvePrivateKey | None:
+        """An entity's private key for a use, or ``None``."""
+        return self._keys.find(entity_id, use) if self._keys else None
+
+    def entities_in_role(self, role: Role) -> tuple[bytes, ...]:
+        """The organisations at hand that have a role."""
+        return self._certificates.entities_in_role(role) if self._certificates else ()
+
+    def certificate(self, entity_id: bytes, use: KeyUse) -> Certificate:
+        """As ``find_certificate``; raises ``KeyStoreError`` when there is none."""
+        found = self.find_certificate(entity_id, use)
+        if found is None:
+            raise KeyStoreError(f"there is no {use} certificate of {entity_id.hex()}")
+        return found
+
+    def private_key(self, entity_id: bytes, use: KeyUse) -> ec.EllipticCurvePrivateKey:
+        """As ``find_private_key``; raises ``KeyStoreError`` when there is none."""
+        found = self.find_private_key(entity_id, use)
+        if found is None:
+            raise KeyStoreError(f"there is no {use} private key of {entity_id.hex()}")
+        return found
