@@ -1,0 +1,32 @@
+"""Every bound of the relay protocol, each with its reason. All are DESIGN CHOICES."""
+
+from __future__ import annotations
+
+from typing import Final
+
+ENTITY_ID_OCTETS: Final = 8
+"""A GBCS Entity Identifier is an EUI-64."""
+
+DIGEST_OCTETS: Final = 32
+"""SHA-256."""
+
+ORDER_ID_CHARACTERS_MAX: Final = 64
+"""Room for a UUID or a supplier's own reference; short enough for an index and a line on a screen."""
+
+COMMAND_OCTETS_MAX: Final = 8_192
+"""Twice the largest published Command (3,986 octets), and what a hub reassembles at most under permits."""
+
+MESSAGE_OCTETS_MAX: Final = 8_192
+"""The same bound for what comes back; the largest published Response has 1,402 octets."""
+
+REASON_CHARACTERS_MAX: Final = 64
+"""A reason is a token for programs, never a sentence."""
+
+TIME_MAX: Final = 253_402_300_799
+"""The last second of the year 9999: later times are mistakes."""
+
+ENVELOPE_OCTETS_MAX: Final = 12_288
+"""A Command of 8,192 octets in base64 has 10,924; the rest of an envelope needs under 400."""
+
+RECEIPT_OCTETS_MAX: Final = 12_288
+"""Likewise for a receipt."""
