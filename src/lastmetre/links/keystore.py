@@ -15,6 +15,7 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from lastmetre.gbcs.certificates import Certificate, CertificateRefused, parse_certificate
 from lastmetre.gbcs.keys import KeyUse
+from lastmetre.links.errors import LinkError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from lastmetre.gbcs.catalogue import Role
 
 
-class KeyStoreError(Exception):
+class KeyStoreError(LinkError):
     """A key or certificate is missing, unreadable or unsafe to use; the text names the file and what to do."""
 
 
@@ -67,6 +68,14 @@ class CertificateDirectory:
             raise KeyStoreError(f"{path}: the certificate names another entity than its file")
         self._cache[name] = certificate
         return certificate
+
+    def find_by_serial(self, issuer_name: str, serial_number: int) -> Certificate | None:
+        """The certificate that an XML signature names by issuer (RFC 4514) and serial number, or ``None``."""
+        for entity_id, use in self._files:
+            certificate = self.find(entity_id, use)
+            if certificate and (certificate.issuer_name, certificate.serial_number) == (issuer_name, serial_number):
+                return certificate
+        return None
 
     def entities_in_role(self, role: Role) -> tuple[bytes, ...]:
         """The organisations here that have a role, in order of their ids."""
@@ -169,6 +178,10 @@ class Keyring:
     def find_private_key(self, entity_id: bytes, use: KeyUse) -> ec.EllipticCurvePrivateKey | None:
         """An entity's private key for a use, or ``None``."""
         return self._keys.find(entity_id, use) if self._keys else None
+
+    def find_by_serial(self, issuer_name: str, serial_number: int) -> Certificate | None:
+        """The certificate named by its issuer (RFC 4514) and serial number, or ``None``."""
+        return self._certificates.find_by_serial(issuer_name, serial_number) if self._certificates else None
 
     def entities_in_role(self, role: Role) -> tuple[bytes, ...]:
         """The organisations at hand that have a role."""
