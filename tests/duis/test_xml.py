@@ -1,0 +1,123 @@
+"""Reading XML from strangers: what is refused before anything is believed, and that values are written exactly."""
+
+from __future__ import annotations
+
+import contextlib
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lastmetre.duis.errors import DuisDecodeError, DuisError, DuisValueError
+from lastmetre.duis.xml import DOCUMENT_SIZE_MAX, SR, Element, parse_document, read_element, write_element
+from tests.duis.support import example
+from tests.shared_data import needs_duis
+
+BOMB = (
+    b'<!DOCTYPE a [<!ENTITY a "aaaaaaaaaa">'
+    + b"".join(b'<!ENTITY %c "%s">' % (98 + n, b"&%c;" % (97 + n) * 10) for n in range(9))
+    + b"]><a>&j;</a>"
+)
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        b"",
+        b"not xml",
+        b"<a>",
+        b"<a></a><b></b>",
+        b"<a>&unknown;</a>",
+        b"<x:a></x:a>",
+        b'<a b="1" b="2"></a>',
+        b"\xff\xfe<\x00a\x00/\x00>\x00",
+        '<?xml version="1.0" encoding="UTF-16"?><a/>'.encode("utf-16"),
+        b'<?xml version="1.0" encoding="UTF-7"?><a/>',
+        b'<?xml version="1.0" encoding="ISO-8859-1"?><a>\xe9</a>',
+        b"<a>\xe9</a>",
+        b"<!DOCTYPE a><a/>",
+        b'<!DOCTYPE a SYSTEM "http://127.0.0.1/x.dtd"><a/>',
+        b'<?xml version="1.0"?>\n<!DOCTYPE a [<!ENTITY x SYSTEM "file:///etc/passwd">]><a>&x;</a>',
+        BOMB,
+        b"<?pi x?><a/>",
+        b"<a><?pi x?></a>",
+        b"<a/>" + b" " * DOCUMENT_SIZE_MAX,
+        b"<a>" * 100_000,
+    ],
+)
+def test_refused_documents(document: bytes) -> None:
+    """Nothing but bounded, well-formed UTF-8 without DOCTYPE, entity or processing instruction is read."""
+    with pytest.raises(DuisDecodeError):
+        parse_document(document)
+
+
+@needs_duis
+def test_published_xxe_document_is_refused() -> None:
+    """The published document with an external entity is refused for its DOCTYPE."""
+    with pytest.raises(DuisDecodeError, match="DOCTYPE"):
+        parse_document(example("duis-xxe.xml"))
+
+
+def test_deep_nesting_is_refused_without_exhausting_the_stack() -> None:
+    """A document nested deeper than any DUIS document is refused by a named limit."""
+    with pytest.raises(DuisDecodeError, match="nested"):
+        read_element(parse_document(b"<a>" * 200 + b"</a>" * 200))
+
+
+def test_text_round_a_comment_is_one_text() -> None:
+    """Text split by a comment reads as the text the canonical form hashes."""
+    assert read_element(parse_document(b"<a>12<!-- 99 -->34</a>")).text == "1234"
+
+
+def test_mixed_content_is_refused() -> None:
+    """Text beside child elements would be signed but not read, so it is refused."""
+    for document in (b"<a>x<b/></a>", b"<a><b/>x</a>", b"<a><b/><c/>x</a>"):
+        with pytest.raises(DuisDecodeError, match="beside child"):
+            read_element(parse_document(document))
+
+
+def test_find_walks_the_first_path() -> None:
+    """A path of names finds the first match; a missing step finds nothing."""
+    tree = Element("A", children=(Element("B", "1"), Element("B", "2", attributes=(("index", "7"),))))
+    assert tree.find_text("B") == "1"
+    assert [child.text for child in tree.all("B")] == ["1", "2"]
+    assert tree.all("B")[1].attribute("index") == "7"
+    assert (tree.find_text("B/C"), tree.find("C"), tree.find("")) == (None, None, tree)
+
+
+TEXT = st.text(st.characters(codec="utf-8", exclude_categories=["Cs", "Cc", "Cn"]) | st.sampled_from("\t\n\r&<>\"'"))
+NAMES = st.sampled_from(["A", "B-c", "_d", "{urn:other}E"])
+ELEMENTS = st.recursive(
+    st.builds(
+        Element, NAMES, TEXT, st.just(()), st.dictionaries(st.just("index"), TEXT).map(lambda d: tuple(d.items()))
+    ),
+    lambda inner: st.builds(Element, NAMES, st.just(""), st.lists(inner, min_size=1, max_size=3).map(tuple)),
+    max_leaves=8,
+)
+
+
+@given(ELEMENTS)
+def test_what_is_written_reads_back_equal(element: Element) -> None:
+    """Any tree, whatever its text, is the same value after being written and read."""
+    text = write_element(Element("Root", children=(element,)))
+    document = text.replace("<sr:Root>", f'<sr:Root xmlns:sr="{SR}">', 1)
+    assert read_element(parse_document(document.encode())).children == (element,)
+
+
+@given(st.binary(max_size=200))
+def test_any_bytes_give_a_tree_or_our_own_error(data: bytes) -> None:
+    """Parse or raise the decode error: no other exception leaves the parser, whatever the bytes."""
+    with contextlib.suppress(DuisError):
+        read_element(parse_document(b"<a>" + data + b"</a>"))
+
+
+def test_unwritable_values_are_refused() -> None:
+    """Names, characters and mixtures that XML or DUIS cannot express are our own mistake and said so."""
+    for element in (
+        Element("a b"),
+        Element("a", "\x00"),
+        Element("a", "text", (Element("b"),)),
+        Element("a", attributes=(("x:y", "1"),)),
+    ):
+        with pytest.raises(DuisValueError):
+            write_element(element)
