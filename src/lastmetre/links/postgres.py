@@ -37,6 +37,7 @@ from urllib.parse import quote
 
 import psycopg
 from psycopg import sql
+from psycopg.rows import tuple_row
 
 from lastmetre.links.errors import LinkError
 
@@ -485,15 +486,16 @@ def migrate(owner_url: str, schema: str, scripts: Mapping[str, str], *, applicat
 
 
 POWER_OF_ROLE = """
-SELECT bool_or(r.rolsuper), bool_or(r.rolbypassrls),
-       bool_or(EXISTS (SELECT FROM pg_class c WHERE c.relowner = r.oid AND c.relkind IN ('r', 'p')))
+SELECT bool_or(r.rolsuper) AS is_super, bool_or(r.rolbypassrls) AS bypasses_rls,
+       bool_or(EXISTS (SELECT FROM pg_class c WHERE c.relowner = r.oid AND c.relkind IN ('r', 'p'))) AS owns_tables
   FROM pg_roles r WHERE pg_has_role(current_user, r.oid, 'MEMBER')
 """
 
 
 async def refuse_powerful_role(connection: psycopg.AsyncConnection[Any]) -> None:
     """Row security and grants bind neither superusers nor owners: a service that is one is refused at the door."""
-    row = await (await connection.execute(POWER_OF_ROLE)).fetchone()
+    cursor = connection.cursor(row_factory=tuple_row)
+    row = await (await cursor.execute(POWER_OF_ROLE)).fetchone()
     assert row is not None
     powers = [
         text for text, has in zip(("is a superuser", "bypasses row security", "owns tables"), row, strict=True) if has

@@ -1,0 +1,209 @@
+"""What the supplier needs from outside: a store, the DCC, keys, a clock; and what it offers to its doors.
+
+`links` implements these. Everything the supplier decides lies on this side of them, so every rule runs in a test
+without a socket, a file or a clock.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+from lastmetre.supplier.audit import ChainedEntry, Entry, chain
+from lastmetre.supplier.counters import LANE_MAX
+from lastmetre.supplier.errors import (
+    CountersExhausted,
+    DspUnreachable,
+    DspWillNotRead,
+    KeyReused,
+    LaneBusy,
+    OrderRefused,
+    SupplierError,
+    TooLate,
+)
+from lastmetre.supplier.orders import OPEN, Attempt, AttemptState, Order, Return, Road, State
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from cryptography.hazmat.primitives.asymmetric import ec
+
+    from lastmetre.gbcs.catalogue import Lane
+    from lastmetre.gbcs.certificates import Certificate
+    from lastmetre.gbcs.keys import KeyUse
+
+__all__ = [
+    "LANE_MAX",
+    "OPEN",
+    "Attempt",
+    "AttemptState",
+    "CertificateStore",
+    "ChainedEntry",
+    "Clock",
+    "CountersExhausted",
+    "Desk",
+    "Document",
+    "DspPort",
+    "DspUnreachable",
+    "DspWillNotRead",
+    "Entry",
+    "KeyReused",
+    "KeyStore",
+    "LaneBusy",
+    "Order",
+    "OrderRefused",
+    "OrderStore",
+    "Outbox",
+    "Return",
+    "Road",
+    "State",
+    "SupplierError",
+    "Tell",
+    "TooLate",
+    "chain",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """Something kept for ever with its order: a request, a Pre-Command, a Command, a Response, a receipt."""
+
+    name: str
+    at: int
+    content: bytes
+
+
+class Clock(Protocol):
+    """The time of day."""
+
+    def now_ms(self) -> int:
+        """UTC, milliseconds since 1970."""
+
+
+class Tell(Protocol):
+    """Says what happened, for the screen. Values are text, numbers, truths or nothing; ids and messages in hex."""
+
+    def __call__(self, event: str, /, **facts: str | int | bool | None) -> None:
+        """Says it."""
+
+
+class KeyStore(Protocol):
+    """The supplier's own private keys."""
+
+    def private_key(self, entity_id: bytes, use: KeyUse) -> ec.EllipticCurvePrivateKey:
+        """The key, or an error that names what is missing."""
+
+
+class CertificateStore(Protocol):
+    """Certificates of devices and organisations."""
+
+    def find_certificate(self, entity_id: bytes, use: KeyUse) -> Certificate | None:
+        """The certificate, or ``None``."""
+
+
+class DspPort(Protocol):
+    """The DCC's three services (DUIS section 1.5): signed XML in, the answer's XML out, neither read here.
+
+    Raises ``supplier.errors.DspUnreachable`` when it is unknown whether the request arrived, and ``DspWillNotRead``
+    when it was refused unread.
+    """
+
+    async def transform(self, xml: bytes) -> bytes:
+        """Command Variant 4."""
+
+    async def send_command(self, xml: bytes) -> bytes:
+        """Command Variants 1, 3, 5 and 7."""
+
+    async def non_device(self, xml: bytes) -> bytes:
+        """Command Variants 2, 6 and 8."""
+
+
+class OrderStore(Protocol):
+    """Orders, attempts, documents, counters and the audit. Every promise here holds once the call has returned.
+
+    Each change and its audit entry are one transaction. The audit chain has one order for the whole store.
+    """
+
+    async def place(self, order: Order, entry: Entry, documents: Sequence[Document] = ()) -> Order:
+        """Stores a new order; the one stored before when its idempotency key and body digest are the same.
+
+        Raises ``KeyReused`` when the key belongs to another body.
+        """
+
+    async def change(
+        self, before: Order, after: Order, entry: Entry, documents: Sequence[Document] = ()
+    ) -> Order | None:
+        """Puts ``after`` in the place of ``before``, with its audit entry; the order as stored then.
+
+        ``None`` when the order is no longer as in ``before`` (state and version): read it again and decide anew.
+        Raises ``LaneBusy`` when ``after`` would hold a lane that another order holds.
+        """
+
+    async def note(self, entry: Entry, documents: Sequence[Document] = ()) -> None:
+        """Writes to the audit what changed no order."""
+
+    async def order(self, order_id: str) -> Order | None:
+        """One order."""
+
+    async def order_by_counter(self, device_id: bytes, originator_counter: int) -> Order | None:
+        """The order whose Command carries this counter."""
+
+    async def orders(self, limit: int) -> list[Order]:
+        """The newest orders first."""
+
+    async def open_orders(self) -> list[Order]:
+        """Orders with something left to do: not at their end, or with a Response to be returned; oldest first."""
+
+    async def orders_for_carrier(self, carrier_id: bytes) -> list[Order]:
+        """Orders *sealed* or *at large* for a carrier, oldest first."""
+
+    async def lane_holder(self, device_id: bytes, lane: Lane) -> str | None:
+        """The order that holds a lane."""
+
+    async def next_counter(self, target_id: bytes, lane: Lane, lowest: int) -> int:
+        """A lane value never given before: ``counters.next_value`` of the last one, kept before it is returned."""
+
+    async def documents(self, order_id: str) -> list[Document]:
+        """Everything kept with an order, in the order in which it came."""
+
+    async def audit(self, after_seq: int, limit: int) -> list[ChainedEntry]:
+        """Audit entries after ``after_seq``."""
+
+    @property
+    def changes(self) -> int:
+        """A number that rises with each change, by whomever made; read it before the state it stands for."""
+
+    async def wait_for_change(self, seen: int, timeout_s: float) -> int:
+        """Returns ``changes`` as soon as it differs from ``seen``, or after the time-out."""
+
+
+class Outbox(Protocol):
+    """What the bearers to the PPMIDs' agents are given. The agent's identity comes from its certificate."""
+
+    async def next_envelope(self, agent_id: bytes, wait_s: float) -> bytes | None:
+        """The next envelope for this agent, waiting up to ``wait_s`` for one."""
+
+    async def receipt(self, agent_id: bytes, receipt: bytes) -> None:
+        """Takes a receipt; raises ``relay.RelayDecodeError`` for bytes that are none."""
+
+
+class Desk(Protocol):
+    """What the API is given: orders in, JSON-ready views out."""
+
+    async def place(self, body: Mapping[str, object]) -> dict[str, object]:
+        """Accepts an order; raises ``OrderRefused`` or ``KeyReused``."""
+
+    async def cancel(self, order_id: str) -> dict[str, object] | None:
+        """Calls an order off; raises ``TooLate``."""
+
+    async def orders(self, limit: int) -> list[dict[str, object]]:
+        """The newest orders."""
+
+    async def order(self, order_id: str) -> dict[str, object] | None:
+        """One order with its documents."""
+
+    async def audit(self, after_seq: int, limit: int) -> list[dict[str, object]]:
+        """Audit entries."""
+
+    async def health(self) -> dict[str, object]:
+        """Whether the parts work."""

@@ -1,0 +1,128 @@
+"""The order store in memory: the same promises as PostgreSQL's while the process lives. For tests and simulations."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from lastmetre.supplier.audit import ChainedEntry, Entry, chain
+from lastmetre.supplier.counters import next_value
+from lastmetre.supplier.errors import KeyReused, LaneBusy
+from lastmetre.supplier.orders import OPEN, Order, Return, State
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from lastmetre.gbcs.catalogue import Lane
+    from lastmetre.supplier.ports import Document
+
+
+class MemoryOrderStore:
+    """Implements ``ports.OrderStore``. No step of it awaits in its middle, so each is a transaction."""
+
+    def __init__(self) -> None:
+        self._orders: dict[str, Order] = {}
+        self._by_key: dict[str, str] = {}
+        self._documents: dict[str, list[Document]] = {}
+        self._counters: dict[tuple[bytes, Lane], int] = {}
+        self._audit: list[ChainedEntry] = []
+        self._changes = 0
+        self._changed = asyncio.Condition()
+
+    async def place(self, order: Order, entry: Entry, documents: Sequence[Document] = ()) -> Order:
+        """As in the port."""
+        known = self._by_key.get(order.idempotency_key)
+        if known is not None:
+            stored = self._orders[known]
+            if stored.body_digest != order.body_digest:
+                raise KeyReused(
+                    f"idempotency key {order.idempotency_key} belongs to order {known}, which says otherwise"
+                )
+            return stored
+        self._orders[order.order_id] = order
+        self._by_key[order.idempotency_key] = order.order_id
+        await self._wrote(entry, documents)
+        return order
+
+    async def change(
+        self, before: Order, after: Order, entry: Entry, documents: Sequence[Document] = ()
+    ) -> Order | None:
+        """As in the port."""
+        stored = self._orders[before.order_id]
+        if (stored.state, stored.version) != (before.state, before.version):
+            return None
+        if after.lane_held:
+            holder = await self.lane_holder(after.device_id, after.lane)
+            if holder not in (None, after.order_id):
+                raise LaneBusy(f"order {holder} holds the {after.lane} lane of {after.device_id.hex()}")
+        new = replace(after, version=before.version + 1)
+        self._orders[before.order_id] = new
+        await self._wrote(entry, documents)
+        return new
+
+    async def note(self, entry: Entry, documents: Sequence[Document] = ()) -> None:
+        """As in the port."""
+        await self._wrote(entry, documents)
+
+    async def order(self, order_id: str) -> Order | None:
+        """As in the port."""
+        return self._orders.get(order_id)
+
+    async def order_by_counter(self, device_id: bytes, originator_counter: int) -> Order | None:
+        """As in the port."""
+        wanted = (device_id, originator_counter)
+        return next((o for o in self._orders.values() if (o.device_id, o.originator_counter) == wanted), None)
+
+    async def orders(self, limit: int) -> list[Order]:
+        """As in the port."""
+        return list(reversed(self._orders.values()))[:limit]
+
+    async def open_orders(self) -> list[Order]:
+        """As in the port."""
+        return [o for o in self._orders.values() if o.state in OPEN or o.returning is Return.DUE]
+
+    async def orders_for_carrier(self, carrier_id: bytes) -> list[Order]:
+        """As in the port."""
+        with_carrier = {State.SEALED, State.AT_LARGE}
+        return [o for o in self._orders.values() if o.carrier_id == carrier_id and o.state in with_carrier]
+
+    async def lane_holder(self, device_id: bytes, lane: Lane) -> str | None:
+        """As in the port."""
+        held = (o for o in self._orders.values() if o.lane_held and o.device_id == device_id and o.lane is lane)
+        return next((o.order_id for o in held), None)
+
+    async def next_counter(self, target_id: bytes, lane: Lane, lowest: int) -> int:
+        """As in the port."""
+        value = next_value(self._counters.get((target_id, lane)), lane, lowest)
+        self._counters[target_id, lane] = value
+        return value
+
+    async def documents(self, order_id: str) -> list[Document]:
+        """As in the port."""
+        return list(self._documents.get(order_id, ()))
+
+    async def audit(self, after_seq: int, limit: int) -> list[ChainedEntry]:
+        """As in the port."""
+        return self._audit[after_seq : after_seq + limit]
+
+    @property
+    def changes(self) -> int:
+        """As in the port."""
+        return self._changes
+
+    async def wait_for_change(self, seen: int, timeout_s: float) -> int:
+        """As in the port."""
+        try:
+            async with asyncio.timeout(timeout_s), self._changed:
+                await self._changed.wait_for(lambda: self._changes != seen)
+        except TimeoutError:
+            pass
+        return self._changes
+
+    async def _wrote(self, entry: Entry, documents: Sequence[Document]) -> None:
+        self._audit.append(chain(entry, self._audit[-1] if self._audit else None))
+        self._documents.setdefault(entry.order_id, []).extend(documents)
+        self._changes += 1
+        async with self._changed:
+            self._changed.notify_all()
