@@ -31,8 +31,9 @@ COMMANDS: Final[tuple[tuple[int, bool, int, str, str, str], ...]] = (
         0x00,
         "PublishPrice",
         (
-            "provider:u32 rate_label:os issuer_event:utc current_time:utc unit:e8 currency:u16 trailing_digit_and_tier:b8 "
-            "tiers_and_register_tier:b8 start:utc duration_minutes:u16 price:u32 ignorable:o19?"
+            "provider:u32 rate_label:os issuer_event:utc current_time:utc unit:e8 currency:u16 "
+            "trailing_digit_and_tier:b8 tiers_and_register_tier:b8 "
+            "start:utc duration_minutes:u16 price:u32 ignorable:o19?"
         ),
         _S83,
     ),
@@ -265,8 +266,8 @@ COMMANDS: Final[tuple[tuple[int, bool, int, str, str, str], ...]] = (
         0x00,
         "PublishCalendar",
         (
-            "provider:u32 issuer_event:utc calendar:u32 start:utc type:e8 time_reference:u8 name:os seasons:u8 weeks:u8 "
-            "days:u8"
+            "provider:u32 issuer_event:utc calendar:u32 start:utc type:e8 time_reference:u8 name:os seasons:u8 "
+            "weeks:u8 days:u8"
         ),
         _S83,
     ),
