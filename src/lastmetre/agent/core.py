@@ -1,0 +1,338 @@
+"""Store and forward: what the agent decides. No socket, file, clock or randomness; one caller at a time.
+
+The caller (``runner``) brings envelopes from the bearer, messages from the tunnel and the time; it asks what to offer
+and which receipts wait. Every decision is in the store before its consequence leaves this module, so a power cut
+between any two lines loses nothing and repeats nothing but identical octets.
+
+Sources: design 2 and 5 (what a receipt may claim), HAN reference 0.5 (a Response repeats the counter, identifiers
+swapped), stack ("what users ask for"). The rest is DESIGN CHOICE.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from lastmetre.agent.limits import (
+    COMMANDS_OPEN_MAX,
+    COMMANDS_REMEMBERED_MAX,
+    OFFER_RETRY_S,
+    RECEIPTS_WAITING_MAX,
+    REMEMBER_S,
+    RESPONSES_PER_COMMAND_MAX,
+    TUNNEL_MESSAGE_OCTETS_MAX,
+)
+from lastmetre.agent.ports import CommandKey, HeldCommand, NewCommand
+from lastmetre.agent.states import MOVES, Happening, State
+from lastmetre.gbcs.errors import GbcsDecodeError
+from lastmetre.gbcs.message import Cra, GroupingHeader, read_header
+from lastmetre.relay import (
+    Envelope,
+    Receipt,
+    ReceiptKind,
+    RelayDecodeError,
+    decode_envelope,
+    decode_receipt,
+    encode_receipt,
+)
+from lastmetre.relay.limits import MESSAGE_OCTETS_MAX
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from lastmetre.agent.ports import Store, Tell, WaitingReceipt
+
+_BLOCK_START = b"\xdd\x09"
+"""How one block of a longer message begins (HAN reference 1.7)."""
+_RECEIPTS_AT_ONCE = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Binding:
+    """The one home this agent serves. ``device_ids`` is ``None`` when any device behind the hub may be addressed."""
+
+    hub_id: bytes
+    device_ids: frozenset[bytes] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """A Command to pass up the tunnel, exactly as it came."""
+
+    order_id: str
+    command: bytes
+
+
+@dataclass(slots=True)
+class _Retry:
+    """When a Command that the tunnel did not take comes up again."""
+
+    failures: int = 0
+    not_before: int = 0
+
+
+class StoreAndForward:
+    """The agent's mind. Construct it on a store and it goes on where the last one stopped."""
+
+    def __init__(self, binding: Binding, store: Store, tell: Tell) -> None:
+        self._binding = binding
+        self._store = store
+        self._tell = tell
+        self._floor = store.latest_at()
+        self._in_flight: str | None = None
+        self._tunnel_open = False
+        # What to offer and when: everything open after a start, and after the hub opened its tunnel anew.
+        self._to_offer = {held.order_id: _Retry() for held in store.open_commands()}
+
+    # From the bearer
+
+    def take(self, data: bytes, now: int) -> bool:
+        """Judge an envelope. When this returns, the outcome is stored and its receipt waits.
+
+        Returns ``False`` for an envelope that cannot even be answered: the bearer should pause before it asks again.
+        """
+        now = self._time(now)
+        try:
+            envelope = decode_envelope(data)
+        except RelayDecodeError as error:
+            if error.order_id is None or error.digest is None:
+                self._tell("envelope_unreadable", field=error.field, reason=error.reason)
+                return False
+            self._refuse(error.order_id, error.digest, f"{error.field}_{error.reason}", now)
+            return True
+        held = self._store.by_order(envelope.order_id)
+        if held is not None and held.digest == envelope.digest:
+            self._repeat(held, now)
+            return True
+        header = _command_header(envelope)
+        reason = "order_id_used_before" if held else self._fault(envelope, header)
+        if reason or header is None:
+            self._refuse(envelope.order_id, envelope.digest, reason or "not_a_command", now)
+        elif now >= envelope.expires_at:
+            receipt = Receipt(envelope.order_id, ReceiptKind.EXPIRED, now, envelope.digest, None, "not_offered")
+            self._store.queue(encode_receipt(receipt), now)
+            self._tell("command_expired", order_id=envelope.order_id, offered=False)
+        else:
+            self._keep(envelope, header, now)
+        return True
+
+    def _fault(self, envelope: Envelope, header: GroupingHeader | None) -> str | None:
+        """Why this Command is not for this agent to carry."""
+        devices = self._binding.device_ids
+        if envelope.hub_id != self._binding.hub_id:
+            return "another_hub"
+        if devices is not None and envelope.target_id not in devices:
+            return "another_device"
+        if header is None or header.cra is not Cra.COMMAND or envelope.command.startswith(_BLOCK_START):
+            return "not_a_command"
+        if header.business_target_id != envelope.target_id:
+            return "target_is_not_the_commands"  # else an envelope could name one device and carry for another
+        if len(envelope.command) > TUNNEL_MESSAGE_OCTETS_MAX:
+            return "too_long_for_tunnel"
+        held = self._store.by_key(_key(header))
+        if held is not None and (held.state is not State.EXPIRED or held.digest != envelope.digest):
+            return "held_under_another_order"  # an expired Command may come again, the same, with more time
+        if len(self._store.open_commands()) >= COMMANDS_OPEN_MAX or self._store.count() >= COMMANDS_REMEMBERED_MAX:
+            return "store_full"
+        return None
+
+    def _keep(self, envelope: Envelope, header: GroupingHeader, now: int) -> None:
+        command = NewCommand(
+            envelope.order_id,
+            envelope.digest,
+            _key(header),
+            header.message_code,
+            envelope.expires_at,
+            envelope.command,
+        )
+        receipt = Receipt(envelope.order_id, ReceiptKind.TAKEN, now, envelope.digest)
+        self._store.add(command, encode_receipt(receipt), now)
+        self._to_offer[envelope.order_id] = _Retry()
+        self._tell(
+            "command_taken",
+            order_id=envelope.order_id,
+            message_code=header.message_code,
+            target_id=envelope.target_id.hex(),
+            expires_at=envelope.expires_at,
+            digest=envelope.digest.hex(),
+            command=envelope.command.hex(),
+        )
+
+    def _repeat(self, held: HeldCommand, now: int) -> None:
+        """The same order again: say again what was said last, offer nothing. Its other fields change nothing."""
+        self._store.queue(held.receipt, now)
+        self._tell("envelope_repeated", order_id=held.order_id, state=held.state.value)
+
+    def _refuse(self, order_id: str, digest: bytes, reason: str, now: int) -> None:
+        if self._store.waiting_receipt_count() < RECEIPTS_WAITING_MAX:
+            receipt = Receipt(order_id, ReceiptKind.REFUSED, now, digest, None, reason)
+            self._store.queue(encode_receipt(receipt), now)
+        self._tell("command_refused", order_id=order_id, reason=reason)
+
+    # To the bearer
+
+    def waiting_receipts(self) -> Sequence[WaitingReceipt]:
+        """Receipts to hand on, oldest first; some of them when there are many."""
+        return self._store.waiting_receipts(_RECEIPTS_AT_ONCE)
+
+    def receipt_handed_on(self, waiting: WaitingReceipt) -> None:
+        """The other side has it."""
+        self._store.drop_receipt(waiting.number)
+        receipt = decode_receipt(waiting.receipt)
+        self._tell("receipt_handed_on", order_id=receipt.order_id, kind=receipt.kind.value)
+
+    def receipt_refused(self, waiting: WaitingReceipt, reason: str) -> None:
+        """The other side will never have it: dropping it keeps the others moving."""
+        self._store.drop_receipt(waiting.number)
+        receipt = decode_receipt(waiting.receipt)
+        self._tell("receipt_refused", order_id=receipt.order_id, kind=receipt.kind.value, reason=reason)
+
+    # To and from the tunnel
+
+    def tunnel_opened(self) -> None:
+        """The hub opened its tunnel, or asked for it anew: it may have lost what it took, so offer all that is open."""
+        self._tunnel_open = True
+        self._to_offer = {held.order_id: _Retry() for held in self._store.open_commands()}
+        self._tell("tunnel_opened")
+
+    def tunnel_closed(self) -> None:
+        """Nothing is offered until it opens again."""
+        self._tunnel_open = False
+        self._tell("tunnel_closed")
+
+    def next_offer(self, now: int) -> Offer | None:
+        """The Command to pass up now, or ``None``. It is marked as offered in the store before this returns."""
+        now = self._time(now)
+        self.expire(now)
+        if self._in_flight is not None or not self._tunnel_open:
+            return None
+        for held in self._store.open_commands():
+            retry = self._to_offer.get(held.order_id)
+            if retry is None or now < retry.not_before:
+                continue
+            after = MOVES[held.state, Happening.OFFER]
+            if after is not held.state:
+                self._store.move(held.order_id, held.state, after, None, now)
+            self._in_flight = held.order_id
+            self._tell(
+                "command_offered",
+                order_id=held.order_id,
+                message_code=held.message_code,
+                again=held.state is not State.TAKEN,
+                command=held.command.hex(),
+            )
+            return Offer(held.order_id, held.command)
+        return None
+
+    def transfer_accepted(self, offer: Offer, now: int) -> None:
+        """The hub acknowledged the transport: the furthest that an agent can see before a Response."""
+        now = self._time(now)
+        self._in_flight = None
+        self._to_offer.pop(offer.order_id, None)
+        held = self._held(offer.order_id)
+        after = MOVES[held.state, Happening.ACCEPT]
+        if after is not held.state:  # the first time; a repeat has nothing new to say
+            receipt = Receipt(held.order_id, ReceiptKind.TAKEN_BY_TUNNEL, now, held.digest)
+            self._store.move(held.order_id, held.state, after, encode_receipt(receipt), now)
+        self._tell("command_taken_by_tunnel", order_id=held.order_id, message_code=held.message_code)
+
+    def transfer_failed(self, offer: Offer, reason: str, now: int) -> None:
+        """The hub did not acknowledge: it may have the Command or not, so it is offered again after a pause."""
+        now = self._time(now)
+        self._in_flight = None
+        retry = self._to_offer.get(offer.order_id)
+        pause_s = 0
+        if retry is not None:
+            pause_s = OFFER_RETRY_S[min(retry.failures, len(OFFER_RETRY_S) - 1)]
+            retry.failures += 1
+            retry.not_before = now + pause_s
+        self._tell("command_not_taken_by_tunnel", order_id=offer.order_id, reason=reason, retry_s=pause_s)
+
+    def from_tunnel(self, message: bytes, now: int) -> None:
+        """A message came down. A Response to a Command of ours goes to the supplier; the rest has other roads."""
+        now = self._time(now)
+        reason, key = _answered_key(message)
+        held = None if key is None else self._store.by_key(key)
+        if held is None:
+            reason = reason or "answers_nothing_held"
+            self._tell("tunnel_message_ignored", reason=reason, message=message[:MESSAGE_OCTETS_MAX].hex())
+            return
+        self._answer(held, message, now)
+
+    def _answer(self, held: HeldCommand, message: bytes, now: int) -> None:
+        if held.state is State.ANSWERED and decode_receipt(held.receipt).message == message:
+            self._tell("response_repeated", order_id=held.order_id)
+            return
+        if held.responses >= RESPONSES_PER_COMMAND_MAX:
+            self._tell("tunnel_message_ignored", reason="too_many_responses", message=message.hex())
+            return
+        receipt = Receipt(held.order_id, ReceiptKind.RESPONSE, now, held.digest, message)
+        after = MOVES[held.state, Happening.RESPONSE]
+        self._store.move(held.order_id, held.state, after, encode_receipt(receipt), now)
+        self._to_offer.pop(held.order_id, None)
+        self._tell("response_received", order_id=held.order_id, message_code=held.message_code, message=message.hex())
+
+    # Time
+
+    def expire(self, now: int) -> None:
+        """Drop what may no longer be offered, and forget what is long done with.
+
+        A Command on its way up is left alone until its transfer has ended.
+        """
+        now = self._time(now)
+        for held in self._store.open_commands():
+            if now < held.expires_at or held.order_id == self._in_flight:
+                continue
+            offered = held.state is not State.TAKEN
+            reason = "offered" if offered else "not_offered"
+            receipt = Receipt(held.order_id, ReceiptKind.EXPIRED, now, held.digest, None, reason)
+            after = MOVES[held.state, Happening.EXPIRE]
+            self._store.move(held.order_id, held.state, after, encode_receipt(receipt), now)
+            self._to_offer.pop(held.order_id, None)
+            self._tell("command_expired", order_id=held.order_id, offered=offered)
+        count = self._store.forget(now - REMEMBER_S)
+        if count:
+            self._tell("commands_forgotten", count=count)
+
+    def next_wake_at(self) -> int | None:
+        """When ``next_offer`` is worth asking again if nothing comes in before: the next expiry or the next retry."""
+        times = [held.expires_at for held in self._store.open_commands()]
+        if self._tunnel_open and self._in_flight is None:
+            times += [retry.not_before for retry in self._to_offer.values()]
+        return min(times, default=None)
+
+    def _time(self, now: int) -> int:
+        """``now``, never before what the store has seen: a clock set back must not revive what has expired (R09)."""
+        self._floor = max(self._floor, now)
+        return self._floor
+
+    def _held(self, order_id: str) -> HeldCommand:
+        held = self._store.by_order(order_id)
+        assert held is not None, "a Command on its way up is never forgotten"
+        return held
+
+
+def _key(header: GroupingHeader) -> CommandKey:
+    return CommandKey(header.business_originator_id, header.business_target_id, header.originator_counter)
+
+
+def _command_header(envelope: Envelope) -> GroupingHeader | None:
+    try:
+        return read_header(envelope.command)
+    except GbcsDecodeError:
+        return None
+
+
+def _answered_key(message: bytes) -> tuple[str | None, CommandKey | None]:
+    """Which Command a message answers; or why it answers none."""
+    if not 0 < len(message) <= MESSAGE_OCTETS_MAX:
+        return "empty_or_too_long", None
+    try:
+        header = read_header(message)
+    except GbcsDecodeError:
+        return "not_a_gbcs_message", None
+    if header.cra is not Cra.RESPONSE:
+        return ("alert" if header.cra is Cra.ALERT else "command"), None  # Alerts go by WAN (HAN reference R6)
+    if message.startswith(_BLOCK_START):
+        return "block", None  # no published Response needs blocks; joining them is not built yet
+    return None, CommandKey(header.business_target_id, header.business_originator_id, header.originator_counter)

@@ -1,0 +1,156 @@
+"""Drives the core over its ports: three loops that run until they are cancelled.
+
+* from the bearer into the store, acknowledged only then;
+* receipts out of the store to the bearer, dropped only when the other side has them;
+* one Command at a time up the tunnel.
+
+An outage of the bearer or the tunnel is waited out here. A store that fails ends the loops, and with them the program:
+an agent that cannot remember must not acknowledge.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from lastmetre.agent.backoff import Backoff
+from lastmetre.agent.errors import BearerDownError, ReceiptRefusedError, TunnelDownError
+from lastmetre.agent.limits import IDLE_S, TRANSFER_S
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from lastmetre.agent.core import StoreAndForward
+    from lastmetre.agent.ports import Bearer, Clock, Tell, Tunnel
+
+
+class Runner:
+    """One agent at work. ``random`` spreads the returns of a fleet."""
+
+    def __init__(
+        self,
+        core: StoreAndForward,
+        bearer: Bearer,
+        tunnel: Tunnel,
+        clock: Clock,
+        random: Callable[[], float],
+        tell: Tell,
+    ) -> None:
+        self._core = core
+        self._bearer = bearer
+        self._tunnel = tunnel
+        self._clock = clock
+        self._random = random
+        self._tell = tell
+        self._to_offer = asyncio.Event()
+        self._to_hand_on = asyncio.Event()
+        self._bearer_down = False
+
+    async def run(self) -> None:
+        """Work until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._fetch())
+            group.create_task(self._hand_on())
+            group.create_task(self._offer())
+
+    # What the composition's tunnel says
+
+    def tunnel_opened(self) -> None:
+        """The hub opened its tunnel to this PPMID, or asked for it anew."""
+        self._core.tunnel_opened()
+        self._to_offer.set()
+
+    def tunnel_closed(self) -> None:
+        """The tunnel is gone."""
+        self._core.tunnel_closed()
+
+    def message_from_tunnel(self, message: bytes) -> None:
+        """The hub passed a message down."""
+        self._core.from_tunnel(message, self._clock.now())
+        self._to_hand_on.set()
+
+    # The loops
+
+    async def _fetch(self) -> None:
+        backoff = Backoff(self._random)
+        while True:
+            try:
+                envelope = await self._bearer.next_envelope()
+                self._bearer_found()
+                readable = True
+                if envelope is not None:
+                    readable = self._core.take(envelope, self._clock.now())
+                    self._to_hand_on.set()
+                    self._to_offer.set()
+                    await self._bearer.stored()
+            except BearerDownError as error:
+                await self._bearer_lost(error, backoff)
+                continue
+            if readable:
+                backoff.succeeded()
+            else:
+                await asyncio.sleep(backoff.failed())  # else a supplier in error and we would spin together
+
+    async def _hand_on(self) -> None:
+        backoff = Backoff(self._random)
+        while True:
+            self._to_hand_on.clear()
+            waiting = self._core.waiting_receipts()
+            if not waiting:
+                await self._to_hand_on.wait()
+                continue
+            for receipt in waiting:
+                try:
+                    await self._bearer.hand_on(receipt.receipt)
+                except ReceiptRefusedError as error:
+                    self._core.receipt_refused(receipt, error.reason)
+                except BearerDownError as error:
+                    await self._bearer_lost(error, backoff)
+                    break
+                else:
+                    backoff.succeeded()
+                    self._bearer_found()
+                    self._core.receipt_handed_on(receipt)
+
+    async def _offer(self) -> None:
+        while True:
+            self._to_offer.clear()
+            offer = self._core.next_offer(self._clock.now())
+            self._to_hand_on.set()  # something may have expired
+            if offer is None:
+                await self._idle()
+                continue
+            try:
+                async with asyncio.timeout(TRANSFER_S):
+                    await self._tunnel.transfer(offer.command)
+            except TunnelDownError as error:
+                self._core.transfer_failed(offer, error.reason, self._clock.now())
+            except TimeoutError:
+                self._core.transfer_failed(offer, "timed_out", self._clock.now())
+            else:
+                self._core.transfer_accepted(offer, self._clock.now())
+                self._to_hand_on.set()
+
+    async def _idle(self) -> None:
+        """Until something happens, or the core's next moment; never longer than the clock may be trusted to run on."""
+        wake_at = self._core.next_wake_at()
+        wait_s = IDLE_S if wake_at is None else min(max(wake_at - self._clock.now(), 1), IDLE_S)
+        try:
+            async with asyncio.timeout(wait_s):
+                await self._to_offer.wait()
+        except TimeoutError:
+            return
+
+    # Outages
+
+    async def _bearer_lost(self, error: BearerDownError, backoff: Backoff) -> None:
+        wait_s = backoff.failed()
+        if not self._bearer_down:
+            self._bearer_down = True
+            self._tell("bearer_lost", reason=str(error), wait_ms=round(wait_s * 1_000))
+        await asyncio.sleep(wait_s)
+
+    def _bearer_found(self) -> None:
+        if self._bearer_down:
+            self._bearer_down = False
+            self._tell("bearer_found")
