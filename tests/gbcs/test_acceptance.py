@@ -20,7 +20,8 @@ from lastmetre.gbcs.acceptance import (
     check_response,
 )
 from lastmetre.gbcs.catalogue import Role, UseCaseKind, catalogue
-from lastmetre.gbcs.message import Cra, encode_message, parse_message
+from lastmetre.gbcs.keys import agree
+from lastmetre.gbcs.message import Cra, OtherInformation, encode_message, parse_message
 from lastmetre.gbcs.protect import pre_command, seal, signed_df, unsigned_df
 from lastmetre.home.supply import Supply
 from tests import own_world as own
@@ -79,7 +80,7 @@ def test_t02_a_stripped_signature_is_refused() -> None:
     for case in catalogue().values():
         if case.kind is not UseCaseKind.COMMAND or not case.critical or Role.SUPPLIER not in case.originators:
             continue
-        head = replace(own.header("ECS44", 9), other_information=own.OtherInformation(case.message_code))
+        head = replace(own.header("ECS44", 9), other_information=OtherInformation(case.message_code))
         stripped = seal(unsigned_df(head, own.supply_script(9, 54)), own.secret(BROKER, ESME))
         assert refusal(stripped) is Reason.WRONG_PROTECTION, case.name
 
@@ -200,7 +201,7 @@ class SupplierKeys:
         return own.certificate(device_id, use)
 
     def agree(self, public_key: ec.EllipticCurvePublicKey) -> SharedSecret:
-        return own.agree(own.private_key(self.entity_id, KA), public_key)
+        return agree(own.private_key(self.entity_id, KA), public_key)
 
 
 @pytest.mark.parametrize("make", [own.arm, own.read_balance])
