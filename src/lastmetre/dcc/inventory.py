@@ -91,6 +91,10 @@ class WanCoverage(StrEnum):
     GOOD = "good"
 
 
+ESME_VARIANT_STARTS: Final = ("A", "B", "C")
+"""Single element, twin element, polyphase; further letters name auxiliary functions (schema 5.4; INFERENCE)."""
+
+
 @dataclass(frozen=True, slots=True)
 class Registration:
     """One User acts for a device in one role, from ``since_at`` until before ``until_at``."""
@@ -154,6 +158,8 @@ class Inventory:
                 raise SettingsRefused(f"device {name}: its hub {device.hub_id.hex()} is no CHF of the inventory")
             if (device.device_type is DeviceType.CHF) is not (device.hub_id == device.device_id):
                 raise SettingsRefused(f"device {name}: a CHF, and only a CHF, is its own hub")
+            if device.esme_variant is not None and not device.esme_variant.startswith(ESME_VARIANT_STARTS):
+                raise SettingsRefused(f"device {name}: an ESMEVariant starts with A, B or C")
             for row in device.registrations:
                 user = self.users.get(row.user_id)
                 if user is None or row.role not in user.roles:
