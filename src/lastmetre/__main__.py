@@ -1,0 +1,5 @@
+"""``python -m lastmetre`` is ``lastmetre``."""
+
+from lastmetre.cli import main
+
+main()
