@@ -38,10 +38,10 @@ else
 endif
 	touch $(STAMP)
 
-# Needs uv. The lock names no index.
+# Needs uv. The lock names no index and takes nothing younger than a week.
 lock:
 	uv pip compile --quiet --all-extras --generate-hashes --no-emit-index-url --no-header --universal \
-		--python-version 3.11 pyproject.toml -o requirements/lock.txt
+		--exclude-newer "$(shell date -u -d "7 days ago" +%F)" --python-version 3.11 pyproject.toml -o requirements/lock.txt
 
 clean:
 	rm -rf $(VENV) build dist demo-out
