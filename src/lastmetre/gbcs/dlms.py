@@ -65,7 +65,7 @@ _OBIS_TEXT: Final = re.compile(r"(\d{1,3})-(\d{1,3}):(\d{1,3})\.(\d{1,3})\.(\d{1
 
 @dataclass(frozen=True, slots=True, order=True)
 class Obis:
-    """Name of a COSEM object: six octets, written ``A-B:C.D.E.F``."""
+    """Name of a COSEM object: six octets, written ``A-B:C.D.E.F`` (in GBCS F often is 255, and may be left out)."""
 
     raw: bytes
 
