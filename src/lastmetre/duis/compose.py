@@ -4,8 +4,7 @@ Rules kept here:
 
 * Elements are written in the order of schema 5.4, so that every request made here is valid; values are checked against
   the ranges of the schema and refused with ``DuisValueError`` before they can reach the DCC.
-* Amounts are plain numbers in the unit of the interface: thousandths of a penny for balances, debts and thresholds on
-  an ESME. Nothing is converted.
+* Amounts are plain numbers in the unit of the interface; nothing is converted.
 * A critical request is made for the Transform service (Command Variant 4) and turned into a Signed Pre-Command later,
   with ``documents.signed_pre_command``. A date in the future is Unix seconds; left out, it is at once.
 """
@@ -35,8 +34,6 @@ UTRN_DIGITS: Final = 20
 TOLERANCE_MAX_S: Final = 86_400
 SPECIAL_DAYS_MAX: Final = 20
 SCHEDULE_ENTRIES_MAX: Final = 22
-CANCEL_AT: Final = 32_535_129_600
-"""3000-12-31T00:00:00Z: the date that takes back a future-dated command."""
 
 
 # --- building blocks

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 
 from lxml import etree
@@ -33,7 +34,12 @@ _DECLARATION: Final = re.compile(rb"(?:\xef\xbb\xbf)?<\?xml[ \t\r\n][^>]*?\?>")
 _ENCODING: Final = re.compile(rb"encoding[ \t\r\n]*=[ \t\r\n]*[\"']([^\"']*)[\"']")
 # Characters that XML 1.0 cannot carry at all.
 _FORBIDDEN: Final = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
+# Text that needs no second look: nearly all of it.
+_PLAIN: Final = re.compile(r"[A-Za-z0-9 .:+/=_-]*")
 _NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*")
+
+NAME_CACHE_SIZE: Final = 4_096
+"""Element names kept checked and split; schema 5.4 has some 1,500, and strangers cannot make it grow."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,20 +124,23 @@ def local_name(tag: str) -> str:
 
 def read_element(node: etree._Element, depth: int = 0) -> Element:
     """The immutable value of a parsed element; its tail is the parent's business."""
-    if depth > DEPTH_MAX:
-        raise DuisDecodeError(local_name(str(node.tag)), f"nested deeper than {DEPTH_MAX}")
     tag = node.tag
-    name = tag.removeprefix(_SR_MARK)
-    attributes = tuple(sorted((str(key), str(value)) for key, value in node.attrib.items())) if node.attrib else ()
+    if not isinstance(tag, str):
+        raise DuisDecodeError("document", "only elements and text are allowed")
+    name = local_name(tag)
+    if depth > DEPTH_MAX:
+        raise DuisDecodeError(name, f"nested deeper than {DEPTH_MAX}")
+    found = node.items()
+    attributes = tuple(sorted((str(key), str(value)) for key, value in found)) if found else ()
     text = node.text or ""
     if not len(node):
         return Element(name, text, (), attributes)
     children = []
-    mixed = bool(text.strip())
+    mixed = bool(text) and not text.isspace()
     for child in node:
-        if not isinstance(child.tag, str):
-            raise DuisDecodeError(name, "only elements and text are allowed")
-        mixed = mixed or bool(child.tail and child.tail.strip())
+        tail = child.tail
+        if tail and not tail.isspace():
+            mixed = True
         children.append(read_element(child, depth + 1))
     if mixed:
         raise DuisDecodeError(name, "text beside child elements is not allowed")
@@ -139,6 +148,8 @@ def read_element(node: etree._Element, depth: int = 0) -> Element:
 
 
 def _escape(text: str) -> str:
+    if _PLAIN.fullmatch(text):
+        return text
     if _FORBIDDEN.search(text):
         raise DuisValueError(f"the text {text[:40]!r} holds a character that XML cannot carry")
     text = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
@@ -150,6 +161,7 @@ def _escape_attribute(text: str) -> str:
     return _escape(text).replace('"', "&quot;").replace("\t", "&#x9;").replace("\n", "&#xA;")
 
 
+@lru_cache(NAME_CACHE_SIZE)
 def _tag(name: str) -> tuple[str, str]:
     """The tag as written and the namespace declaration it needs there, if it is not DUIS's own."""
     namespace, _, local = name[1:].partition("}") if name.startswith("{") else ("", "", name)

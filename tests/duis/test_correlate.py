@@ -1,0 +1,352 @@
+"""Correlate: every value of every published Pre-Command, changed alone, is named; an untouched one gives no finding."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import pytest
+
+from lastmetre.duis import compose
+from lastmetre.duis.correlate import Agreed, Differences, compare_pre_command, correlate
+from lastmetre.duis.documents import (
+    LocalCommand,
+    PreCommand,
+    Request,
+    Response,
+    VerifiedResponse,
+    answer,
+    build_signed_response,
+    read_signed_response,
+)
+from lastmetre.duis.errors import CorrelationRefused, TransformError
+from lastmetre.duis.transform import DeviceFacts, transform
+from lastmetre.duis.use_cases.reads import SELECTION
+from lastmetre.duis.use_cases.terms import Term, leaves
+from lastmetre.gbcs.axdr import (
+    Array,
+    BitString,
+    Boolean,
+    Data,
+    DoubleLong,
+    DoubleLongUnsigned,
+    Enum,
+    Integer,
+    Long,
+    LongUnsigned,
+    NullData,
+    OctetString,
+    Structure,
+    Unsigned,
+)
+from lastmetre.gbcs.dlms import AccessRequest, Obis, Set, decode_access_request, encode_access_request
+from lastmetre.gbcs.message import Message, OtherInformation, df_part, parse_message
+from tests.duis.pairs import Pair, pre_command_pairs, supported_pairs
+from tests.duis.support import DSP, METER, SUPPLIER, find_published, published_signer
+from tests.shared_data import needs_duis, needs_rtds
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+ESME = DeviceFacts("ESME", known_remote_parties=frozenset({SUPPLIER}))
+REQUEST = compose.update_prepay_configuration(
+    SUPPLIER, METER, 1003, compose.PrepayConfiguration(30, 5000, 100, 200, 5_000_000, 1_000_000)
+)
+PRE_COMMAND = transform(REQUEST, ESME).message
+
+
+def changed(data: Data) -> Data:
+    """Another value of the same type, as near as can be."""
+    match data:
+        case NullData():
+            return Integer(0)
+        case Boolean(value):
+            return Boolean(not value)
+        case OctetString(value):
+            return OctetString(value[:-1] + bytes((value[-1] ^ 1,)) if value else b"\x00")
+        case BitString(0, _):
+            return BitString(1, b"\x80")
+        case BitString(count, value):
+            return BitString(count, bytes((value[0] ^ 0x80,)) + value[1:])
+        case Array(elements) | Structure(elements):
+            return type(data)((*elements, NullData()))
+        case Integer(number) | Unsigned(number) | Long(number) | LongUnsigned(number) | Enum(number):
+            return type(data)(number ^ 1)
+        case DoubleLong(number) | DoubleLongUnsigned(number):
+            return type(data)(number ^ 1)
+        case _:
+            raise AssertionError(f"no published Pre-Command holds {data!r}")
+
+
+def replaced(data: Data, path: tuple[int, ...]) -> Data:
+    """The value with only what stands at a path changed."""
+    if not path:
+        return changed(data)
+    assert isinstance(data, Array | Structure)
+    elements = list(data.elements)
+    elements[path[0]] = replaced(elements[path[0]], path[1:])
+    return type(data)(tuple(elements))
+
+
+def with_content(pre_command: bytes, content: AccessRequest) -> bytes:
+    """The Pre-Command with another content."""
+    message = parse_message(pre_command)
+    return df_part(Message(message.header, encode_access_request(content), None, None))
+
+
+def single_changes(pre_command: bytes, terms: list[Term]) -> Iterator[tuple[str, bytes]]:
+    """Every Pre-Command that differs in one value, with the name under which the difference must be reported."""
+    content = decode_access_request(parse_message(pre_command).content)
+    for at, (spec, data) in enumerate(content.items):
+        for path, name, _ in leaves(data, terms[at]):
+            items = list(content.items)
+            items[at] = (spec, replaced(data, path))
+            yield name, with_content(pre_command, replace(content, items=tuple(items)))
+
+
+def the_one_difference(request: Request, pre_command: bytes, device: DeviceFacts) -> tuple[str, str, str]:
+    """The only difference there is: its name and both values."""
+    result = compare_pre_command(request, pre_command, device)
+    assert isinstance(result, Differences)
+    assert len(result.found) == 1, str(result)
+    (found,) = result.found
+    assert found.asked != found.found
+    return found.name, found.asked, found.found
+
+
+@needs_duis
+@needs_rtds
+@pytest.mark.parametrize("pair", pre_command_pairs(), ids=lambda pair: pair.stem)
+def test_untouched_pre_commands_agree(pair: Pair) -> None:
+    """The published Pre-Command of a request gives no finding."""
+    assert pair.pre_command is not None
+    result = compare_pre_command(pair.request, pair.pre_command, pair.device)
+    assert isinstance(result, Agreed), str(result)
+    assert result.pre_command == pair.pre_command
+
+
+@needs_duis
+@needs_rtds
+@pytest.mark.parametrize("pair", pre_command_pairs(), ids=lambda pair: pair.stem)
+def test_every_value_changed_alone_is_named(pair: Pair) -> None:
+    """Each value of the published Pre-Command, changed alone, is the one difference reported, under its own name."""
+    assert pair.pre_command is not None
+    terms = [item.term for item in transform(pair.request, pair.device, pair.sender).items]
+    names = []
+    for name, tampered in single_changes(pair.pre_command, terms):
+        assert the_one_difference(pair.request, tampered, pair.device)[0] == name
+        names.append(name)
+    values = [name for name in names if not name.startswith("value ")]
+    assert len(values) == len(set(values)), "two values go by one name"
+
+
+@needs_duis
+@needs_rtds
+@pytest.mark.parametrize("pair", pre_command_pairs(), ids=lambda pair: pair.stem)
+def test_every_octet_changed_alone_is_noticed(pair: Pair) -> None:
+    """No octet of a published Pre-Command can change without a finding."""
+    assert pair.pre_command is not None
+    step = max(1, len(pair.pre_command) // 60)
+    for at in range(0, len(pair.pre_command), step):
+        tampered = bytearray(pair.pre_command)
+        tampered[at] ^= 0x01
+        assert isinstance(compare_pre_command(pair.request, bytes(tampered), pair.device), Differences)
+
+
+@needs_duis
+@needs_rtds
+def test_every_supported_value_has_a_name() -> None:
+    """No value of any published message that we can build, critical or not, goes without a name."""
+    for pair in supported_pairs():
+        for item in transform(pair.request, pair.device, pair.sender).items:
+            for _, name, shown in leaves(item.data, item.term):
+                assert name
+                assert shown
+
+
+def test_the_difference_reads_as_a_sentence() -> None:
+    """A wrong limit is told with both values, in the words of the service."""
+    other = transform(replace_limit(500), ESME).message
+    result = compare_pre_command(REQUEST, other, ESME)
+    assert str(result) == "the Pre-Command sets the emergency credit limit to 500; you asked for 5000"
+
+
+def replace_limit(limit: int) -> Request:
+    """The request with another emergency credit limit."""
+    configuration = compose.PrepayConfiguration(30, limit, 100, 200, 5_000_000, 1_000_000)
+    return compose.update_prepay_configuration(SUPPLIER, METER, 1003, configuration)
+
+
+def test_another_date_is_told_in_dates() -> None:
+    """Activation at another time, at once, or never is named for each setting with readable times."""
+    dated = compose.set_credit_mode(SUPPLIER, METER, 5, execution_at=1_894_698_000)
+    now = transform(compose.set_credit_mode(SUPPLIER, METER, 5), ESME).message
+    assert the_one_difference(dated, now, ESME) == (
+        "activation time of the payment mode",
+        "2030-01-15T09:00:00Z",
+        "at once",
+    )
+    never = transform(compose.set_credit_mode(SUPPLIER, METER, 5, execution_at=32_535_129_600), ESME).message
+    assert the_one_difference(dated, never, ESME)[2] == "never (cancelled)"
+
+
+def test_another_service_altogether() -> None:
+    """A Pre-Command that disables the supply where arming was asked names use case and script."""
+    disable = transform(compose.disable_supply(SUPPLIER, METER, 9), ESME).message
+    result = compare_pre_command(compose.arm_supply(SUPPLIER, METER, 9), disable, ESME)
+    assert isinstance(result, Differences)
+    assert [found.name for found in result.found] == ["use case", "supply script"]
+    assert "disable supply (52); you asked for arm supply (54)" in str(result)
+
+
+HEADER = parse_message(PRE_COMMAND).header
+OTHER = HEADER.other_information
+
+
+@pytest.mark.parametrize(
+    ("name", "header"),
+    [
+        ("originator", replace(HEADER, business_originator_id=DSP)),
+        ("target device", replace(HEADER, business_target_id=METER[:-1] + b"\xb0")),
+        ("originator counter", replace(HEADER, originator_counter=2**40 + 1003)),
+        ("use case", replace(HEADER, other_information=OtherInformation(0x001F))),
+        ("supplementary information", replace(HEADER, other_information=OtherInformation(OTHER.message_code, DSP))),
+        ("header date and time", replace(HEADER, date_time=bytes(12))),
+    ],
+)
+def test_header_fields_changed_alone_are_named(name: str, header: object) -> None:
+    """Whose message it is, for whom, under which counter and code: each is reported by name."""
+    message = Message(header, parse_message(PRE_COMMAND).content, None, None)  # type: ignore[arg-type]
+    assert the_one_difference(REQUEST, df_part(message), ESME)[0] == name
+
+
+def test_counter_repeated_in_the_content() -> None:
+    """The counter inside the content must be the header's."""
+    content = decode_access_request(parse_message(PRE_COMMAND).content)
+    name, _, found = the_one_difference(REQUEST, with_content(PRE_COMMAND, replace(content, invoke_id=4)), ESME)
+    assert (name, found) == ("counter repeated in the content", "4")
+
+
+def test_additional_missing_and_redirected_instructions() -> None:
+    """An instruction too many, one too few, and one for another object are each reported."""
+    content = decode_access_request(parse_message(PRE_COMMAND).content)
+    extra = (Set(9000, Obis.parse("0-0:94.44.128.2"), 4), Long(1))
+    name, asked, found = the_one_difference(
+        REQUEST, with_content(PRE_COMMAND, replace(content, items=(*content.items, extra))), ESME
+    )
+    assert name == "additional instruction set 9000/0-0:94.44.128.2 attribute 4"
+    assert (asked, found) == ("nothing", "1")
+    short = with_content(PRE_COMMAND, replace(content, items=content.items[:-1]))
+    assert the_one_difference(REQUEST, short, ESME)[0] == "activation time of the special days"
+    moved = (content.items[0], (Set(9000, Obis.parse("0-0:94.44.2.20"), 9), content.items[1][1]), *content.items[2:])
+    name, *_ = the_one_difference(REQUEST, with_content(PRE_COMMAND, replace(content, items=moved)), ESME)
+    assert name == "instruction for the maximum meter balance"
+
+
+def test_entries_too_many_and_too_few() -> None:
+    """A schedule entry that was not asked for, or is missing, is named by its number."""
+    nights = compose.NIGHTS
+    longer = compose.PrepayConfiguration(30, 5000, 100, 200, 5_000_000, 1_000_000, (), (*nights, nights[0]))
+    other = compose.update_prepay_configuration(SUPPLIER, METER, 1003, longer)
+    name, asked, _ = the_one_difference(REQUEST, transform(other, ESME).message, ESME)
+    assert (name, asked) == ("non-disablement schedule entry 3", "nothing")
+    name, _, found = the_one_difference(other, PRE_COMMAND, ESME)
+    assert (name, found) == ("non-disablement schedule entry 3", "nothing")
+
+
+def test_values_that_look_alike_are_still_told_apart() -> None:
+    """The octet of a true boolean, and a number of another type, are differences too."""
+    content = decode_access_request(parse_message(PRE_COMMAND).content)
+    spec, data = content.items[1]
+    for other in (Unsigned(0), Long(1)):
+        items = (content.items[0], (spec, other), *content.items[2:])
+        the_one_difference(REQUEST, with_content(PRE_COMMAND, replace(content, items=items)), ESME)
+    at, schedule = next((n, d) for n, (_, d) in enumerate(content.items) if isinstance(d, Array) and d.elements)
+    entry = schedule.elements[0]
+    assert isinstance(entry, Structure)
+    odd = Structure((entry.elements[0], Boolean(value=True, raw=1), *entry.elements[2:]))
+    items_2 = list(content.items)
+    items_2[at] = (content.items[at][0], Array((odd, *schedule.elements[1:])))
+    name, *_ = the_one_difference(REQUEST, with_content(PRE_COMMAND, replace(content, items=tuple(items_2))), ESME)
+    assert name == "enabled flag of non-disablement schedule entry 1"
+    assert data
+
+
+@pytest.mark.parametrize(
+    "octets",
+    [
+        b"",
+        PRE_COMMAND[:-1],
+        PRE_COMMAND + b"\x00",
+        PRE_COMMAND + b"\x40" + bytes(64),
+        b"\xdd" + PRE_COMMAND[1:],
+        PRE_COMMAND.replace(b"\xd9\x20", b"\xda\x20", 1),
+    ],
+)
+def test_what_is_no_pre_command_never_agrees(octets: bytes) -> None:
+    """Cut, lengthened, signed already, or something else: never agreed."""
+    assert isinstance(compare_pre_command(REQUEST, octets, ESME), Differences)
+
+
+def test_log_selections_are_compared() -> None:
+    """A read of another period is named with readable times (a read is never a Pre-Command, but its form may be)."""
+    assert [part.name for part in SELECTION.parts] == ["column", "start", "end", "columns selected"]
+
+
+# --- the whole answer of the DSP
+
+
+def respond(change: Callable[[Response], Response] = lambda response: response) -> VerifiedResponse:
+    """The DSP's signed answer, read back through the door, after a change."""
+    response = change(answer(REQUEST, "I0", 0, PreCommand("4.3", PRE_COMMAND)))
+    document = build_signed_response(response, published_signer("dsp-xml-sign-90B3D51F30000002-ds"))
+    verified = read_signed_response(document, find_published, DSP)
+    assert isinstance(verified, VerifiedResponse)
+    return verified
+
+
+@needs_duis
+def test_the_dsps_answer_agrees() -> None:
+    """A signed Pre-Command for the pending request agrees, and hands over what to sign."""
+    result = correlate(REQUEST, respond(), ESME)
+    assert isinstance(result, Agreed)
+    assert result.pre_command == PRE_COMMAND
+
+
+@needs_duis
+def test_another_gbcs_version_is_reported() -> None:
+    """A Pre-Command made for another version than the device's is a difference."""
+    older = respond(lambda r: replace(r, body=replace(r.body, payload=PreCommand("2.0", PRE_COMMAND))))  # type: ignore[arg-type]
+    result = correlate(REQUEST, older, ESME)
+    assert isinstance(result, Differences)
+    assert [found.check for found in result.found] == [8]
+
+
+@needs_duis
+@pytest.mark.parametrize(
+    ("message", "change"),
+    [
+        ("belongs to request", lambda r: replace(r, header=replace(r.header, request_id=None))),
+        ("answered E4", lambda r: replace(r, header=replace(r.header, response_code="E4"))),
+        ("answered W110101", lambda r: replace(r, header=replace(r.header, response_code="W110101"))),
+        ("no Pre-Command", lambda r: replace(r, body=replace(r.body, payload=LocalCommand(PRE_COMMAND)))),
+        ("service 7.3", lambda r: replace(r, body=replace(r.body, service_reference_variant="7.3"))),
+    ],
+)
+def test_answers_to_something_else_are_refused(message: str, change: Callable[[Response], Response]) -> None:
+    """An answer to another request, a failure, another payload or service is no basis for a signature."""
+    with pytest.raises(CorrelationRefused, match=message):
+        correlate(REQUEST, respond(change), ESME)
+
+
+@needs_duis
+def test_only_a_transform_request_has_a_pre_command() -> None:
+    """A request of another Command Variant is never answered by a Pre-Command."""
+    with pytest.raises(CorrelationRefused, match="Transform"):
+        correlate(compose.read_meter_balance(SUPPLIER, METER, 1003), respond(), ESME)
+
+
+def test_what_we_cannot_build_is_not_agreed() -> None:
+    """Without a rule of our own there is nothing to compare with, and so no agreement."""
+    with pytest.raises(TransformError):
+        compare_pre_command(compose.make_request("1.1.1", SUPPLIER, METER, 1003), PRE_COMMAND, ESME)
