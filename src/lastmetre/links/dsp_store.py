@@ -71,16 +71,20 @@ class SqliteDspStore:
     """The store behind one SQLite file."""
 
     def __init__(self, path: Path) -> None:
+        self._connection = sqlite3.connect(path, isolation_level=None, timeout=1.0)
         try:
-            self._connection = sqlite3.connect(path, isolation_level=None, timeout=1.0)
-            # Exclusive from the first write on, for as long as it is open: two DSPs on one file would repeat counters.
+            # Exclusive from now on, for as long as it is open: two DSPs on one file would repeat counters.
             for pragma in ("locking_mode=exclusive", "journal_mode=delete", "synchronous=full", "foreign_keys=on"):
                 self._connection.execute(f"pragma {pragma}").fetchall()
             self._connection.execute("begin exclusive")
             self._prepare(path)
             self._connection.execute("commit")
         except sqlite3.Error as error:
+            self._connection.close()
             raise DspStoreError(f"cannot open the DSP's store {path}: {error}; is another DSP using it?") from error
+        except DspStoreError:
+            self._connection.close()
+            raise
 
     def _prepare(self, path: Path) -> None:
         (version,) = self._connection.execute("pragma user_version").fetchone()
