@@ -19,6 +19,7 @@ from lastmetre.duis.signature import (
     sign_document,
     verify_document,
 )
+from lastmetre.gbcs.certificates import parse_certificate
 from tests.duis.support import (
     SUPPLIER,
     TestCertificate,
@@ -329,6 +330,19 @@ def test_every_octet_matters() -> None:
             assert read_signed_request(bytes(tampered), find).request == genuine
         except DuisError:
             continue
+
+
+@needs_duis
+def test_certificates_of_the_house_fit() -> None:
+    """A certificate as ``gbcs`` parses it serves as a signer's certificate, role and period included."""
+    mine = parse_certificate((DUIS / "signing-certificates" / "Z1-supplier-ds.pem").read_bytes())
+    signed = sign_document(DOCUMENT, published_signer("Z1-supplier-ds"))
+    verified = read_signed_request(signed, lambda _issuer, _serial: mine, at=1_500_000_000)
+    assert verified.signer is mine
+    assert (mine.issuer_name, mine.serial_number) == (
+        published_signer("Z1-supplier-ds").issuer_name,
+        published_signer("Z1-supplier-ds").serial_number,
+    )
 
 
 @needs_duis

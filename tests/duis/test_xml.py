@@ -71,7 +71,7 @@ def test_text_round_a_comment_is_one_text() -> None:
 
 def test_mixed_content_is_refused() -> None:
     """Text beside child elements would be signed but not read, so it is refused."""
-    for document in (b"<a>x<b/></a>", b"<a><b/>x</a>", b"<a><b/><c/>x</a>"):
+    for document in (b"<a>x<b/></a>", "<a>\xa0<b/></a>".encode(), b"<a><b/>x</a>", b"<a><b/><c/>x</a>"):
         with pytest.raises(DuisDecodeError, match="beside child"):
             read_element(parse_document(document))
 

@@ -29,7 +29,7 @@ from lastmetre.duis.signature import (
     sign_document,
     verify_document,
 )
-from lastmetre.duis.xml import DS, SR, Element, parse_document, read_element, write_element
+from lastmetre.duis.xml import DS, SR, Element, is_blank, parse_document, read_element, write_element
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -350,7 +350,7 @@ def _envelope(root: Element, name: str) -> tuple[Element, Element, str]:
     header, body = children.required("Header"), children.required("Body")
     children.optional(f"{{{DS}}}Signature")
     children.end()
-    if len(body.children) != 1 or body.text.strip():
+    if len(body.children) != 1 or not is_blank(body.text):
         raise DuisDecodeError("Body", f"holds {len(body.children)} elements; it must hold exactly one")
     return header, body.children[0], version
 

@@ -30,7 +30,7 @@ from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 from lxml import etree
 
 from lastmetre.duis.errors import DuisDecodeError, DuisValueError, SignatureReason, SignatureRefused
-from lastmetre.duis.xml import DS, SR, parse_document
+from lastmetre.duis.xml import DS, SR, is_blank, parse_document
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -143,9 +143,9 @@ def remove_signature(document: bytes) -> bytes:
 def remove_blank_text(root: etree._Element) -> None:
     """Take out whitespace between elements; the text of an element without children stays as it is."""
     for node in root.iter():
-        if len(node) and node.text and not node.text.strip():
+        if len(node) and node.text and is_blank(node.text):
             node.text = None
-        if node.tail and not node.tail.strip():
+        if node.tail and is_blank(node.tail):
             node.tail = None
 
 
@@ -254,14 +254,14 @@ def _children(node: etree._Element, *names: str, attributes: tuple[str, ...] = (
         attributes
     ):
         raise SignatureRefused(SignatureReason.PROFILE, f"{etree.QName(node).localname} has another form")
-    if names and any((text or "").strip() for text in (node.text, *(child.tail for child in node))):
+    if names and any(not is_blank(text or "") for text in (node.text, *(child.tail for child in node))):
         raise SignatureRefused(SignatureReason.PROFILE, f"{etree.QName(node).localname} holds text")
     return list(node)
 
 
 def _algorithm(node: etree._Element, expected: str) -> None:
     _children(node, attributes=("Algorithm",))
-    if node.get("Algorithm") != expected or (node.text or "").strip():
+    if node.get("Algorithm") != expected or not is_blank(node.text or ""):
         raise SignatureRefused(SignatureReason.PROFILE, f"{etree.QName(node).localname} is not {expected}")
 
 

@@ -122,6 +122,11 @@ def local_name(tag: str) -> str:
     return tag.removeprefix(_SR_MARK)
 
 
+def is_blank(text: str) -> bool:
+    """Whether a text is nothing but the whitespace of XML (a no-break space, for one, is content)."""
+    return not text.strip(" \t\r\n")
+
+
 def read_element(node: etree._Element, depth: int = 0) -> Element:
     """The immutable value of a parsed element; its tail is the parent's business."""
     tag = node.tag
@@ -136,10 +141,10 @@ def read_element(node: etree._Element, depth: int = 0) -> Element:
     if not len(node):
         return Element(name, text, (), attributes)
     children = []
-    mixed = bool(text) and not text.isspace()
+    mixed = not is_blank(text)
     for child in node:
         tail = child.tail
-        if tail and not tail.isspace():
+        if tail and not is_blank(tail):
             mixed = True
         children.append(read_element(child, depth + 1))
     if mixed:
