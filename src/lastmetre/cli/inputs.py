@@ -22,16 +22,24 @@ def read_message(argument: str) -> bytes:
     if argument == "-":
         return _from_text_or_octets(sys.stdin.buffer.read(FILE_SIZE_MAX + 1), "standard input")
     path = Path(argument)
-    try:
-        if len(argument) < 4_096 and path.is_file():
+    if _is_file(path):
+        try:
             with path.open("rb") as file:
                 return _from_text_or_octets(file.read(FILE_SIZE_MAX + 1), str(path))
-    except OSError as error:
-        raise ProblemError(f"cannot read {path}: {error.strerror}") from error
+        except OSError as error:
+            raise ProblemError(f"cannot read {path}: {error.strerror}") from error
     like_a_path = "/" in argument or argument.lower().endswith((".hex", ".bin", ".txt", ".xml", ".json"))
     if like_a_path and not _looks_base64(argument):
         raise ProblemError(f"there is no file {argument}")
     return _from_text(argument, "the argument")
+
+
+def _is_file(path: Path) -> bool:
+    """Whether there is such a file; a message in hex is no file name, and may be too long for one."""
+    try:
+        return path.is_file()
+    except (OSError, ValueError):
+        return False
 
 
 def _looks_base64(text: str) -> bool:

@@ -1,0 +1,171 @@
+"""What the demo shows: each hop as it happens, in a supplier engineer's words; plain lines where there is no terminal.
+
+One table turns the events that the processes tell into sentences. An event without a row is not shown, but is kept in
+the run's ``events.jsonl`` with all others.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import TYPE_CHECKING, Any, Final, TextIO
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from lastmetre.gbcs.catalogue import use_case
+from lastmetre.gbcs.errors import GbcsDecodeError
+from lastmetre.gbcs.message import read_header
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+Event = dict[str, Any]  # Any: an event's values are whatever JSON holds
+
+SENTENCES: Final[Mapping[str, str]] = {
+    # supplier
+    "order_accepted": "order {order} accepted: {service} for {device}",
+    "order_waiting": "order {order} waits: {reason}",
+    "pre_command_agreed": "Pre-Command says exactly what was asked ({use_case}); signed",
+    "order_sealed": "Command for {device} came back sealed",
+    "command_handed_on": "Command handed to the {road} road",
+    "receipt_taken": "receipt: {kind}",
+    "order_moved": "order {order}: {before} -> {after}",
+    # DSP
+    "pre_command_made": "Service Request checked; Pre-Command {use_case} made",
+    "command_sealed": "{use_case} checked and sealed: MAC by the access control broker",
+    "command_sent_by_wan": "{use_case} sent by SM WAN",
+    "response_from_wan": "Response {use_case} came back by SM WAN",
+    "response_pushed": "Response handed to the supplier",
+    "local_response_recorded": "Response of the local delivery recorded ({verdict}) [SRV 8.13]",
+    "request_refused": "request refused: {code} {reason}",
+    # agent
+    "command_taken": "Command {use_case} taken and stored",
+    "command_offered": "passes {use_case} up the Zigbee tunnel, byte for byte",
+    "command_taken_by_tunnel": "the hub's tunnel took it (that is all a PPMID can know)",
+    "response_received": "Response {use_case} came down the tunnel",
+    "command_refused": "refuses what came: {reason}",
+    "button_pressed": "the customer presses: {button}",
+    "button_answered": "the meter answers the button: {outcome}",
+    "passed_up": "passes up bytes it was given: {use_case}",
+    # home
+    "hub_command_forwarded": "policy says yes: {use_case} from the {road} goes to the meter",
+    "hub_command_refused": "drops {use_case} from the {road}: {reason} (policy {policy})",
+    "hub_response_returned": "Response {use_case} goes back by the road its Command came",
+    "meter_command_accepted": "addressee, counter, MAC{signature} right: {use_case} executed",
+    "meter_command_refused": "refuses a Command: it {reason}",
+    "meter_answered": "answers with Response {use_case}",
+    "meter_alerted": "raises Alert {alert_code}",
+    "balance_changed": "balance {before} -> {after}",
+    "supply_changed": "supply: {before} -> {after}",
+}
+
+_COLOURS: Final = {"supplier": "cyan", "DSP": "magenta", "agent": "yellow", "hub": "green", "meter": "bright_green"}
+_MONEY: Final = {"balance_changed": ("before", "after")}
+
+
+def pounds(thousandths_of_a_penny: int) -> str:
+    """An amount as a person reads it."""
+    pence = thousandths_of_a_penny / 1_000
+    sign = "-" if pence < 0 else ""
+    return f"{sign}£{abs(pence) / 100:.2f}"
+
+
+def use_case_words(event: Event) -> str:
+    """The use case an event is about, by its message code or the message itself."""
+    code = event.get("message_code")
+    if not isinstance(code, int):
+        message = event.get("message") or event.get("command")
+        if not isinstance(message, str):
+            return str(event.get("use_case", "a message"))
+        try:
+            code = read_header(bytes.fromhex(message)).message_code
+        except (GbcsDecodeError, ValueError):
+            return "a malformed message"
+    case = use_case(code)
+    return f"{case.name}" if case else f"{code:04X}"
+
+
+def sentence(event: Event) -> str | None:
+    """The sentence for an event, or ``None`` when it is not for the screen."""
+    template = SENTENCES.get(event["event"])
+    if template is None:
+        return None
+    values: dict[str, object] = {**event, "use_case": use_case_words(event)}
+    for name in _MONEY.get(event["event"], ()):
+        values[name] = pounds(event[name])
+    case = event.get("use_case")
+    values["signature"] = " and signature" if case and _critical(str(case)) else ""
+    return template.format_map(_Missing(values))
+
+
+def _critical(name: str) -> bool:
+    from lastmetre.gbcs.catalogue import CatalogueError, use_case_by_name
+
+    try:
+        return use_case_by_name(name).critical
+    except CatalogueError:
+        return False
+
+
+class _Missing(dict[str, object]):
+    """A value that an event does not carry shows as a question mark, never as a crash."""
+
+    def __missing__(self, key: str) -> str:
+        return "?"
+
+
+class Screen:
+    """Prints the story: rich in a terminal, plain lines elsewhere, JSON lines when asked."""
+
+    def __init__(self, *, as_json: bool, out: TextIO = sys.stdout) -> None:
+        self._as_json = as_json
+        self._out = out
+        self._plain = not out.isatty()
+        self._console = Console(file=out, highlight=False, soft_wrap=True, width=None if out.isatty() else 120)
+
+    def title(self, text: str, *details: str) -> None:
+        """A new step of the story."""
+        if self._as_json:
+            self._json({"event": "step", "title": text, "details": list(details)})
+            return
+        self._console.print()
+        self._console.print(f"[bold]{escape(text)}[/bold]")
+        for detail in details:
+            self._console.print(f"  {escape(detail)}")
+
+    def event(self, party: str, event: Event) -> None:
+        """One hop, if it is for the screen."""
+        if self._as_json:
+            self._json({"party": party, **event})
+            return
+        text = sentence(event)
+        if text is None:
+            return
+        kind = party.split(maxsplit=1)[0]
+        self._console.print(f"    [{_COLOURS.get(kind, 'white')}]{escape(party):<10}[/] {escape(text)}")
+
+    def note(self, text: str) -> None:
+        """Something the story itself says."""
+        if self._as_json:
+            self._json({"event": "note", "text": text})
+            return
+        self._console.print(f"    [dim]{escape(text)}[/dim]")
+
+    def facts(self, title: str, rows: Sequence[Sequence[str]], header: Sequence[str]) -> None:
+        """A small table."""
+        if self._as_json:
+            self._json(
+                {"event": "facts", "title": title, "rows": [dict(zip(header, row, strict=True)) for row in rows]}
+            )
+            return
+        table = Table(title=title, title_justify="left", box=None, pad_edge=False, padding=(0, 2, 0, 4))
+        for name in header:
+            table.add_column(name)
+        for row in rows:
+            table.add_row(*[escape(cell) for cell in row])
+        self._console.print(table)
+
+    def _json(self, value: Mapping[str, object]) -> None:
+        print(json.dumps(value), file=self._out, flush=True)
