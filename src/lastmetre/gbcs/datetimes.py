@@ -80,7 +80,7 @@ class CosemDateTime:
                 self.clock_status,
             )
         except struct.error:
-            raise GbcsValueError(f"{self} does not fit the twelve octets of a date-time") from None
+            raise GbcsValueError(f"{self!r} does not fit the twelve octets of a date-time") from None
 
     @classmethod
     def from_unix(cls, at: int, *, day_of_week: int = ANY, clock_status: int = STATUS_UNSPECIFIED) -> CosemDateTime:

@@ -53,6 +53,18 @@ class EncryptedZcl:
     ciphertext: bytes
     tag: bytes
 
+    @property
+    def wire(self) -> bytes:
+        """Security header, ciphertext and tag, as they stand in the message: what ``protect`` decrypts."""
+        return ENCRYPTED_START + self.ciphertext + self.tag
+
+    @classmethod
+    def from_wire(cls, command_id: int, frame_counter: int, wire: bytes) -> EncryptedZcl:
+        """From what ``protect`` encrypted."""
+        if not wire.startswith(ENCRYPTED_START) or len(wire) < len(ENCRYPTED_START) + TAG_SIZE:
+            raise GbcsValueError("an encrypted attribute is 31 00000000, ciphertext and a tag of 12 octets")
+        return cls(command_id, frame_counter, wire[len(ENCRYPTED_START) : -TAG_SIZE], wire[-TAG_SIZE:])
+
 
 @dataclass(frozen=True, slots=True)
 class Component:
@@ -316,7 +328,7 @@ def _write_component(out: bytearray, component: Component, *, last: bool) -> Non
         if len(body.tag) != TAG_SIZE:
             raise GbcsValueError("an authentication tag has 12 octets")
         control |= CONTROL_ENCRYPTED
-        text = ENCRYPTED_START + body.ciphertext + body.tag
+        text = body.wire
         inner += b"\0" + _big(body.frame_counter, 1, "frame counter") + zcl_header
         inner += _big(len(text), 2, "length of the ciphertext") + text
     else:
