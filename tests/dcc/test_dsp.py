@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
 
 from lastmetre.dcc.ports import NotADocument, Service
 from lastmetre.duis.documents import GbcsPayload, ResponseMessage, build_signed_request, signed_pre_command
-from lastmetre.gbcs.message import parse_message
-from lastmetre.gbcs.protect import sign_pre_command, verify_mac, verify_signature
+from lastmetre.duis.xml import Element
+from lastmetre.gbcs.message import Cra, GroupingHeader, parse_message
+from lastmetre.gbcs.protect import seal, sign_pre_command, unsigned_df, verify_mac, verify_signature
 from lastmetre.home.supply import Supply
 from tests import own_world as own
 from tests.dsp_world import (
@@ -20,6 +22,7 @@ from tests.dsp_world import (
     pre_command,
     read,
     read_balance,
+    request,
     returned,
     top_up,
     xml_signer,
@@ -267,3 +270,31 @@ def test_pushed_responses_say_what_they_answer(world: World) -> None:
     assert response.header.response_id == request_id.response_id
     assert isinstance(response.body, ResponseMessage)
     assert response.body.payload == GbcsPayload(message)
+
+
+def test_the_broker_speaks_for_a_user_the_device_does_not_know(world: World) -> None:
+    """A read of the hub goes out in the ACB's name under its own counter; the answer, MACed for it, is verified."""
+    counters = []
+    for counter in (130, 131):
+        asked = request("6.30", Element("ReadCHFSubGHzConfiguration"), 1, counter, target=own.CHF)
+        assert code(world.post(asked)) == "I99"
+        with world.store.change() as change:
+            (item,) = (item for item in change.outbox() if item.kind == "wan")
+            change.take_out(item.number)
+        command = parse_message(item.body)
+        verify_mac(command, own.secret(BROKER, own.CHF))
+        header, other = command.header, command.header.other_information
+        assert header.business_originator_id == BROKER
+        assert (other.supplementary_remote_party_id, other.supplementary_remote_party_counter) == (SUPPLIER, counter)
+        counters.append(header.originator_counter)
+        answer = GroupingHeader(Cra.RESPONSE, header.originator_counter, own.CHF, BROKER, replace(
+            other, supplementary_originator_counter=1
+        ))  # fmt: skip
+        response = seal(unsigned_df(answer, b"\xda"), own.secret(own.CHF, BROKER))
+        assert world.dsp._responses.take_from_wan(own.CHF, response)
+        assert world.told.of("response_from_wan")[-1]["verdict"] == "verified"
+        forged = response[:-1] + bytes((response[-1] ^ 1,))
+        assert not world.dsp._responses.take_from_wan(own.CHF, forged)
+    assert counters == [1, 2]
+    with world.store.change() as change:
+        assert [item.to_id for item in change.outbox()] == [SUPPLIER, SUPPLIER]
