@@ -61,19 +61,20 @@ logger = logging.getLogger(__name__)
 
 _INSERT_ORDER: Final = """
 INSERT INTO supplier.orders (order_id, device_id, service, values_json, roads, deadline_at, reason, idempotency_key,
-    body_digest, accepted_at, lane, state, changed_at, version, lane_held, originator_counter, utrn, road, carrier_id,
-    why, retry_at, failures, command, response, return_state)
+    body_digest, accepted_at, lane, state, changed_at, version, lane_held, originator_counter, message_code, utrn, road,
+    carrier_id, why, retry_at, failures, command, response, return_state)
 VALUES (%(order_id)s, %(device_id)s, %(service)s, %(values_json)s, %(roads)s, %(deadline_at)s, %(reason)s,
     %(idempotency_key)s, %(body_digest)s, %(accepted_at)s, %(lane)s, %(state)s, %(changed_at)s, %(version)s,
-    %(lane_held)s, %(originator_counter)s, %(utrn)s, %(road)s, %(carrier_id)s, %(why)s, %(retry_at)s, %(failures)s,
-    %(command)s, %(response)s, %(return_state)s)
+    %(lane_held)s, %(originator_counter)s, %(message_code)s, %(utrn)s, %(road)s, %(carrier_id)s,
+    %(why)s, %(retry_at)s, %(failures)s, %(command)s, %(response)s, %(return_state)s)
 ON CONFLICT (idempotency_key) DO NOTHING
 """
 
 # What was asked never changes; only how far it got does.
 _UPDATE_ORDER: Final = """
 UPDATE supplier.orders SET state = %(state)s, changed_at = %(changed_at)s, version = version + 1,
-    lane_held = %(lane_held)s, originator_counter = %(originator_counter)s, utrn = %(utrn)s, road = %(road)s,
+    lane_held = %(lane_held)s, originator_counter = %(originator_counter)s,
+    message_code = %(message_code)s, utrn = %(utrn)s, road = %(road)s,
     carrier_id = %(carrier_id)s, why = %(why)s, retry_at = %(retry_at)s, failures = %(failures)s,
     command = %(command)s, response = %(response)s, return_state = %(return_state)s
 WHERE order_id = %(order_id)s AND state = %(from_state)s AND version = %(from_version)s
@@ -344,6 +345,7 @@ def _columns(order: Order) -> Row:
         "version": order.version,
         "lane_held": order.lane_held,
         "originator_counter": order.originator_counter,
+        "message_code": order.message_code,
         "utrn": order.utrn,
         "road": None if order.road is None else order.road.value,
         "carrier_id": order.carrier_id,
@@ -375,6 +377,7 @@ def _order(row: Row) -> Order:
         version=row["version"],
         lane_held=row["lane_held"],
         originator_counter=None if counter is None else int(counter),
+        message_code=row["message_code"],
         utrn=row["utrn"],
         road=None if row["road"] is None else Road(row["road"]),
         carrier_id=bytes(row["carrier_id"]),

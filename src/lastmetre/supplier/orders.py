@@ -225,6 +225,7 @@ class Order:
     version: int = 1
     lane_held: bool = False
     originator_counter: int | None = None
+    message_code: int | None = None
     utrn: str = ""
     road: Road | None = None
     carrier_id: bytes = b""

@@ -30,6 +30,8 @@ class Device:
     wan: WanCoverage
     agent_id: bytes | None = None
     """The PPMID whose agent carries Commands to this home; the agent goes by the PPMID's identifier."""
+    device_type: str = "ESME"
+    gbcs_version: str = "4.3"
 
 
 @dataclass(frozen=True, slots=True)

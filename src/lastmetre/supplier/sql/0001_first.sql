@@ -22,6 +22,7 @@ CREATE TABLE supplier.orders (
     version             bigint NOT NULL,
     lane_held           boolean NOT NULL,
     originator_counter  numeric(20, 0),                           -- 64 bits without sign on the wire
+    message_code        integer,
     utrn                text NOT NULL,
     road                text,
     carrier_id          bytea NOT NULL,

@@ -1,0 +1,78 @@
+"""The supplier's keys, as its modules need them: to sign XML and GBCS, to believe the DSP and the devices.
+
+Secrets agreed with devices are cached by both public keys (``gbcs.keys.SecretCache``), so that a new certificate never
+meets an old secret.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from lastmetre.duis.signature import Signer, normalise_issuer
+from lastmetre.gbcs.keys import KeyUse, SecretCache
+from lastmetre.supplier.errors import OrderRefused, SupplierError
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric import ec
+
+    from lastmetre.gbcs.certificates import Certificate
+    from lastmetre.gbcs.keys import SharedSecret
+    from lastmetre.supplier.ports import CertificateStore, KeyStore
+
+
+class SupplierKeys:
+    """One supplier's identity, and whom it believes. Fits ``gbcs.acceptance.ResponseKeys``."""
+
+    def __init__(self, entity_id: bytes, dsp_id: bytes, keys: KeyStore, certificates: CertificateStore) -> None:
+        self._entity_id = entity_id
+        self._dsp_id = dsp_id
+        self._keys = keys
+        self._certificates = certificates
+        self._secrets = SecretCache()
+
+    @property
+    def entity_id(self) -> bytes:
+        """The supplier's own identifier: the Business Originator of its Commands."""
+        return self._entity_id
+
+    @property
+    def dsp_id(self) -> bytes:
+        """The DSP's identifier: who must have signed what comes from the DCC."""
+        return self._dsp_id
+
+    @property
+    def signing_key(self) -> ec.EllipticCurvePrivateKey:
+        """The key that signs Pre-Commands."""
+        return self._keys.private_key(self._entity_id, KeyUse.DIGITAL_SIGNATURE)
+
+    @property
+    def signer(self) -> Signer:
+        """The same identity for the XML signature."""
+        certificate = self._certificates.find_certificate(self._entity_id, KeyUse.DIGITAL_SIGNATURE)
+        if certificate is None:
+            raise SupplierError(f"there is no signing certificate of {self._entity_id.hex()} to name in DUIS documents")
+        return Signer(self.signing_key, certificate.issuer_name, certificate.serial_number)
+
+    def find_dsp_certificate(self, issuer_name: str, serial_number: int) -> Certificate | None:
+        """The DSP's signing certificate if that is the one named; no other may sign what the DCC says."""
+        found = self._certificates.find_certificate(self._dsp_id, KeyUse.DIGITAL_SIGNATURE)
+        if found is None or found.serial_number != serial_number:
+            return None
+        return found if normalise_issuer(found.issuer_name) == normalise_issuer(issuer_name) else None
+
+    def device_certificate(self, device_id: bytes, use: KeyUse) -> Certificate | None:
+        """A device's certificate."""
+        return self._certificates.find_certificate(device_id, use)
+
+    def agree(self, public_key: ec.EllipticCurvePublicKey) -> SharedSecret:
+        """The secret between the supplier's key agreement key and a device's."""
+        return self._secrets.agree(self._keys.private_key(self._entity_id, KeyUse.KEY_AGREEMENT), public_key)
+
+    def prepayment_secret(self, device_id: bytes) -> SharedSecret:
+        """The secret that makes a device's UTRNs; raises ``OrderRefused`` for a device without certificate."""
+        certificate = self.device_certificate(device_id, KeyUse.KEY_AGREEMENT)
+        if certificate is None:
+            raise OrderRefused(
+                f"no key agreement certificate of device {device_id.hex()} is known: no code can be made"
+            )
+        return self._secrets.agree(self._keys.private_key(self._entity_id, KeyUse.PREPAYMENT), certificate.public_key)

@@ -1,0 +1,88 @@
+"""What proves that a Command was done: the device's Response, verified, and what it says.
+
+``gbcs.acceptance.check_response`` decides whether the device made it, for this counter and message code. Only then is
+its payload read: done, or refused by the device, and which value a read returned. A Response whose payload this module
+cannot read proves that the Command ran and no more; the order then stays where it is and says so.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from lastmetre.gbcs.acceptance import NotVerified, ResponseKeys, check_response
+from lastmetre.gbcs.axdr import DoubleLong, Enum
+from lastmetre.gbcs.dlms import AccessResponse
+from lastmetre.gbcs.errors import GbcsDecodeError
+from lastmetre.gbcs.message import Cra, GroupingHeader, OtherInformation, parse_message
+from lastmetre.gbcs.payload import decode_payload
+from lastmetre.supplier.services import SERVICES
+
+if TYPE_CHECKING:
+    from lastmetre.supplier.orders import Order
+
+RESULT_SUCCESS: Final = 0
+
+SUPPLY_STATES: Final = {0: "disabled", 1: "enabled", 2: "armed"}
+"""The load switch's control state: disconnected, connected, ready for reconnection (transform B2, ECS45)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Proven:
+    """The device answered this very Command: it did it, or it says that it did not."""
+
+    done: bool
+    words: str
+
+
+@dataclass(frozen=True, slots=True)
+class NotProven:
+    """What came proves nothing; why is for the audit only."""
+
+    why: str
+
+
+def judge(order: Order, supplier_id: bytes, message: bytes, keys: ResponseKeys) -> Proven | NotProven:
+    """Whether these bytes end the order."""
+    if order.originator_counter is None:
+        return NotProven("no Command of this order has a counter")
+    codes = SERVICES[order.service].message_codes if order.message_code is None else {order.message_code}
+    verdict: object = None
+    for code in sorted(codes):
+        expected = GroupingHeader(
+            Cra.COMMAND, order.originator_counter, supplier_id, order.device_id, OtherInformation(code)
+        )
+        verdict = check_response(message, expected, keys)
+        if not isinstance(verdict, NotVerified):
+            break
+    if isinstance(verdict, NotVerified):
+        return NotProven(f"{verdict.doubt.value}{': ' if verdict.detail else ''}{verdict.detail}")
+    payload = _payload(message)
+    if payload is None:
+        return NotProven("the device made it, but its content cannot be read here")
+    refused = [f"item {n} {result.result}" for n, result in enumerate(payload.results, 1) if result.result]
+    if refused:
+        return Proven(done=False, words=f"the device refused: {', '.join(refused)}")
+    return Proven(done=True, words="the device did what was asked")
+
+
+def result_of(order: Order) -> dict[str, object] | None:
+    """What a verified read returned, in words and units; ``None`` for what reads nothing."""
+    payload = _payload(order.response) if order.response else None
+    if payload is None or not payload.results or payload.results[0].result != RESULT_SUCCESS:
+        return None
+    data = payload.results[0].data
+    if order.service == "read_meter_balance" and isinstance(data, DoubleLong):
+        return {"meter_balance_millipence": data.value}
+    if order.service == "read_supply_status" and isinstance(data, Enum):
+        return {"supply_state": SUPPLY_STATES.get(data.value, f"unknown ({data.value})")}
+    return None
+
+
+def _payload(message: bytes) -> AccessResponse | None:
+    try:
+        parsed = parse_message(message)
+        payload = decode_payload(parsed.header.message_code, Cra.RESPONSE, parsed.content)
+    except GbcsDecodeError:
+        return None
+    return payload if isinstance(payload, AccessResponse) else None

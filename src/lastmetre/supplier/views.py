@@ -1,0 +1,92 @@
+"""What the API shows of an order and of the audit: JSON-ready, ids and messages in hex, counters as text.
+
+Counters have 64 bits and JSON readers often 53, so they are shown as decimal text.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Final
+
+from lastmetre.supplier.orders import FINAL, Attempt, Order, State, why_waiting
+from lastmetre.supplier.responses import result_of
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from lastmetre.supplier.audit import ChainedEntry
+    from lastmetre.supplier.ports import Document
+
+_XML_START: Final = b"<"
+_JSON_START: Final = b"{"
+
+
+def order_view(order: Order, documents: Sequence[Document] | None = None) -> dict[str, object]:
+    """One order; with its documents when they are given."""
+    view: dict[str, object] = {
+        "order_id": order.order_id,
+        "device_id": order.device_id.hex(),
+        "service": order.service,
+        "values": json.loads(order.values_json),
+        "reason": order.reason,
+        "roads": [road.value for road in order.roads],
+        "state": order.state.value,
+        "final": order.state in FINAL,
+        "alarm": order.state is State.UNKNOWN,
+        "why_waiting": why_waiting(order),
+        "why_ended": order.why if order.state in FINAL else None,
+        "accepted_at": order.accepted_at,
+        "changed_at": order.changed_at,
+        "deadline_at": order.deadline_at,
+        "lane": order.lane.value,
+        "originator_counter": None if order.originator_counter is None else str(order.originator_counter),
+        "message_code": None if order.message_code is None else f"{order.message_code:04X}",
+        "road": None if order.road is None else order.road.value,
+        "utrn": order.utrn or None,
+        "attempts": [_attempt_view(attempt) for attempt in order.attempts],
+        "result": result_of(order),
+        "returned_to_dcc": order.returning.value,
+        "command": order.command.hex() or None,
+        "response": order.response.hex() or None,
+    }
+    if documents is not None:
+        view["documents"] = [_document_view(document) for document in documents]
+    return view
+
+
+def _attempt_view(attempt: Attempt) -> dict[str, object]:
+    return {
+        "number": attempt.number,
+        "road": attempt.road.value,
+        "carrier_id": attempt.carrier_id.hex() or None,
+        "state": attempt.state.value,
+        "handed_on_at": attempt.handed_on_at,
+        "changed_at": attempt.changed_at,
+        "tries": attempt.tries,
+        "said": attempt.said or None,
+    }
+
+
+def _document_view(document: Document) -> dict[str, object]:
+    """XML and JSON as text, anything else as hex."""
+    plain = document.content[:1] in (_XML_START, _JSON_START)
+    text = document.content.decode(errors="replace") if plain else document.content.hex()
+    form = "text" if plain else "hex"
+    return {"name": document.name, "at": document.at, "form": form, "content": text}
+
+
+def audit_view(chained: ChainedEntry) -> dict[str, object]:
+    """One audit entry with what is needed to check the chain."""
+    entry = chained.entry
+    return {
+        "seq": chained.seq,
+        "order_id": entry.order_id,
+        "at": entry.at,
+        "event": entry.event,
+        "from": entry.from_state,
+        "to": entry.to_state,
+        "detail": entry.detail,
+        "documents": {name: digest.hex() for name, digest in entry.documents},
+        "previous": chained.previous.hex(),
+        "hash": chained.hash.hex(),
+    }

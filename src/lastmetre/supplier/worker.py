@@ -1,0 +1,383 @@
+"""The worker: moves every open order on, from *accepted* to the bearer's door, and ends what its deadline ends.
+
+The rules kept here:
+
+- All it knows is in the store. After a restart it reads the open orders and goes on; a step done twice is a document
+  sent twice, which the DCC answers as it did the first time.
+- What is about to be sent is stored before it is sent, and *at large* before anything leaves by SM WAN.
+- An order that waits says why. One step at a time per order; many orders at a time.
+- A deadline is swept, not timed: the loop wakes for the earliest one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final
+
+from lastmetre.gbcs.catalogue import Lane
+from lastmetre.supplier import preparation
+from lastmetre.supplier.counters import floor, originator_counter
+from lastmetre.supplier.errors import CountersExhausted, DspUnreachable, DspWillNotRead, LaneBusy, PreparationFailed
+from lastmetre.supplier.orders import (
+    BEFORE_THE_END,
+    Attempt,
+    AttemptState,
+    Event,
+    Order,
+    Return,
+    Road,
+    State,
+    attempt_changed,
+    deadline_event,
+    failure_event,
+    latest_attempt,
+    moved,
+    with_attempt,
+)
+from lastmetre.supplier.ports import Document
+from lastmetre.supplier.preparation import Refusal
+from lastmetre.supplier.roads import Closed, choose
+from lastmetre.supplier.store_steps import Change, apply
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from lastmetre.supplier.keys import SupplierKeys
+    from lastmetre.supplier.ports import Clock, DspPort, OrderStore, Tell
+    from lastmetre.supplier.roads import Device, RoadPolicy
+
+logger = logging.getLogger(__name__)
+
+AT_ONCE_MAX: Final = 16
+"""Orders worked on at the same time: enough to hide the DCC's answer times, too few to hurt it."""
+IDLE_S: Final = 30.0
+"""The loop looks at least this often, whatever it was told."""
+MADE_AGAIN_MAX: Final = 3
+"""New counters for one order; a DCC that refuses three in a row has another trouble."""
+_SENT: Final = ("signed_pre_command", "service_request")
+"""Documents that may be what is sent to have the Command sealed, the last step first."""
+
+
+class Worker:
+    """Runs the orders of one store."""
+
+    def __init__(
+        self,
+        *,
+        store: OrderStore,
+        dsp: DspPort,
+        keys: SupplierKeys,
+        devices: Mapping[bytes, Device],
+        policy: RoadPolicy,
+        clock: Clock,
+        tell: Tell,
+    ) -> None:
+        self._store = store
+        self._dsp = dsp
+        self._keys = keys
+        self._devices = devices
+        self._policy = policy
+        self._clock = clock
+        self._tell = tell
+        self._busy: set[str] = set()
+        self._passed_over: set[str] = set()
+        self._wake = asyncio.Event()
+        self._returns = asyncio.Lock()  # 8.13 leaves in the order of its counters
+
+    def _now(self) -> int:
+        return self._clock.now_ms() // 1000
+
+    # -- the loop ------------------------------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Works until cancelled."""
+        slots = asyncio.Semaphore(AT_ONCE_MAX)
+        async with asyncio.TaskGroup() as tasks:
+            while True:
+                self._wake.clear()
+                seen = self._store.changes
+                orders = await self._store.open_orders()
+                for order in orders:
+                    if not self.is_due(order):
+                        continue
+                    if order.order_id in self._busy:
+                        self._passed_over.add(order.order_id)
+                    else:
+                        self._busy.add(order.order_id)
+                        tasks.create_task(self._work(order.order_id, slots))
+                await self._sleep(seen, orders)
+
+    async def _work(self, order_id: str, slots: asyncio.Semaphore) -> None:
+        moved_on = False
+        try:
+            async with slots:
+                moved_on = await self.step(order_id)
+        except Exception as error:  # one order's trouble is not the others'; it is tried again later and says why
+            logger.exception("order %s could not be moved on", order_id)
+            with contextlib.suppress(Exception):
+                moved_on = await self._troubled(order_id, error)
+        finally:
+            self._busy.discard(order_id)
+            if moved_on or order_id in self._passed_over:
+                self._passed_over.discard(order_id)
+                self._wake.set()
+
+    async def _sleep(self, seen: int, orders: list[Order]) -> None:
+        """Until something changes, a step ends, or the next deadline or retry comes."""
+        now = self._clock.now_ms() / 1000
+        due = [float(order.deadline_at) for order in orders if order.state in BEFORE_THE_END]
+        due += [float(order.retry_at) for order in orders if order.retry_at > now]
+        wait_s = min([IDLE_S, *(max(at - now, 0.01) for at in due)])
+        changed = asyncio.create_task(self._store.wait_for_change(seen, wait_s))
+        woken = asyncio.create_task(self._wake.wait())
+        try:
+            await asyncio.wait((changed, woken), return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in (changed, woken):
+                task.cancel()
+                with contextlib.suppress(asyncio.CancelledError):
+                    await task
+
+    def is_due(self, order: Order) -> bool:
+        """Whether there is something to do for it now."""
+        now = self._now()
+        if order.state in BEFORE_THE_END and now >= order.deadline_at:
+            return True
+        if order.retry_at > now:
+            return False
+        if order.state is State.AT_LARGE:
+            return self._unsent_by_wan(order) is not None
+        return order.state in {State.ACCEPTED, State.PREPARED} or order.returning is Return.DUE
+
+    async def step(self, order_id: str) -> bool:
+        """Moves one order one step; whether anything changed."""
+        order = await self._store.order(order_id)
+        if order is None or not self.is_due(order):
+            return False
+        if order.state in BEFORE_THE_END and self._now() >= order.deadline_at:
+            return await self._deadline(order)
+        try:
+            match order.state:
+                case State.ACCEPTED:
+                    return await self._accepted(order)
+                case State.PREPARED:
+                    return await self._prepared(order)
+                case State.AT_LARGE:
+                    return await self._send_again(order)
+                case _:
+                    return await self._return_response(order)
+        except DspUnreachable as error:
+            return await self._later(order, f"the DCC cannot be reached: {error}")
+        except (PreparationFailed, DspWillNotRead, CountersExhausted) as error:
+            return await self._failed(order, str(error))
+
+    async def _apply(self, order: Order, change: Change, **facts: str | int | bool | None) -> Order | None:
+        stored = await apply(self._store, order, change, self._now())
+        if stored is not None:
+            self._tell(
+                change.event,
+                order_id=order.order_id,
+                device_id=order.device_id.hex(),
+                service=order.service,
+                detail=change.detail,
+                **facts,
+            )
+        return stored
+
+    async def _move(
+        self, order: Order, event: Event, change_event: str, why: str = "", documents: tuple[Document, ...] = ()
+    ) -> bool:
+        after = moved(order, event, self._now(), why)
+        assert after is not None, f"the table has no row for {order.state} and {event}"
+        return await self._apply(order, Change(after, change_event, why, documents)) is not None
+
+    # -- waiting and failing -------------------------------------------------------------------------------------
+
+    async def _deadline(self, order: Order) -> bool:
+        event = deadline_event(order)
+        why = order.why if order.state is State.ACCEPTED else ""
+        after = moved(order, event, self._now(), why)
+        assert after is not None
+        return await self._apply(order, Change(after, f"order_{after.state.value}", why)) is not None
+
+    async def _waits(self, order: Order, why: str) -> bool:
+        """Notes why it waits, once."""
+        if order.why == why:
+            return False
+        return await self._apply(order, Change(replace(order, why=why), "order_waits", why)) is not None
+
+    async def _later(self, order: Order, why: str) -> bool:
+        wait_s = min(self._policy.resend_after_s * 2**order.failures, self._policy.resend_max_s)
+        after = replace(order, why=why, failures=order.failures + 1, retry_at=self._now() + wait_s)
+        return await self._apply(order, Change(after, "order_waits", why)) is not None
+
+    async def _troubled(self, order_id: str, error: Exception) -> bool:
+        order = await self._store.order(order_id)
+        return order is not None and await self._later(order, f"something is wrong here, see the log: {error}")
+
+    async def _failed(self, order: Order, why: str) -> bool:
+        if order.state in {State.ACCEPTED, State.PREPARED}:
+            after = moved(order, failure_event(order), self._now(), why)
+            assert after is not None
+            return await self._apply(order, Change(after, f"order_{after.state.value}", why)) is not None
+        if order.state is State.AT_LARGE:
+            return await self._later(order, why)  # an answer that says nothing does not undo that it may have left
+        after = replace(order, returning=Return.GIVEN_UP)
+        return await self._apply(order, Change(after, "response_not_returned", why)) is not None
+
+    async def _refused(self, order: Order, refusal: Refusal) -> bool:
+        """The DCC's no. A counter it found too low is taken anew: nothing was done with the old one."""
+        why = f"the DCC refused: {refusal.code}"
+        again = refusal.code == preparation.COUNTER_TOO_LOW and order.lane is Lane.ORDINARY
+        if not again or order.failures >= MADE_AGAIN_MAX:
+            return await self._failed(order, why)
+        after = moved(order, Event.MADE_AGAIN, self._now(), why) if order.state is State.PREPARED else order
+        assert after is not None
+        after = replace(preparation.with_counter_anew(after), failures=order.failures + 1, why=why)
+        return await self._apply(order, Change(after, "order_made_again", why)) is not None
+
+    # -- accepted: road, lane, counter, request ------------------------------------------------------------------
+
+    async def _accepted(self, order: Order) -> bool:
+        device = self._devices[order.device_id]
+        if not order.lane_held:
+            way = choose(order.roads, device, self._keys.dsp_id)
+            if isinstance(way, Closed):
+                return await self._waits(order, way.why)
+            return await self._take_lane(replace(order, road=way.road, carrier_id=way.carrier_id), order)
+        if order.originator_counter is None:
+            value = await self._store.next_counter(order.device_id, order.lane, floor(order.lane, self._clock.now_ms()))
+            counter = originator_counter(order.lane, value)
+            after = replace(order, originator_counter=counter, why="")
+            return await self._apply(order, Change(after, "counter_taken", str(counter))) is not None
+        return await self._prepare(order, device)
+
+    async def _take_lane(self, chosen: Order, order: Order) -> bool:
+        holder = await self._store.lane_holder(order.device_id, order.lane)
+        busy = f"waits for order {holder}: one Command in flight per lane"
+        if holder is not None:
+            return await self._waits(order, busy)
+        assert chosen.road is not None
+        try:
+            after = replace(chosen, lane_held=True, why="")
+            return await self._apply(order, Change(after, "road_chosen", chosen.road.value)) is not None
+        except LaneBusy:
+            return True  # somebody was quicker: look again
+
+    async def _prepare(self, order: Order, device: Device) -> bool:
+        request = preparation.first_request(order, self._keys)
+        document = preparation.signed_request(request, self._keys)
+        asked = Document("service_request", self._now(), document)
+        code = preparation.message_code_of(request, device, self._keys)
+        if not preparation.is_critical(order):
+            after = moved(replace(order, message_code=code), Event.PREPARED, self._now())
+            assert after is not None
+            return await self._apply(order, Change(after, "order_prepared", documents=(asked,))) is not None
+        answer = await self._dsp.transform(document)
+        signed = preparation.sign_if_correlated(order, request, answer, device, self._keys, self._now())
+        if isinstance(signed, Refusal):
+            return await self._refused(order, signed)
+        signed_request, code = signed
+        signed_document = preparation.signed_request(signed_request, self._keys)
+        after = moved(replace(order, message_code=code), Event.PREPARED, self._now())
+        assert after is not None
+        documents = (
+            asked,
+            Document("pre_command", self._now(), answer),
+            Document("signed_pre_command", self._now(), signed_document),
+        )
+        detail = "the Pre-Command says what was asked; signed"
+        return await self._apply(order, Change(after, "order_prepared", detail, documents)) is not None
+
+    # -- prepared: to the DCC ------------------------------------------------------------------------------------
+
+    async def _sent_document(self, order: Order) -> bytes:
+        """The document that is sent to have the Command sealed: the newest, since a new counter makes a new one."""
+        documents = await self._store.documents(order.order_id)
+        return next(d.content for d in reversed(documents) if d.name in _SENT)
+
+    async def _prepared(self, order: Order) -> bool:
+        document = await self._sent_document(order)
+        if order.road is Road.WAN:
+            return await self._send_by_wan(order, document)
+        answer = await self._dsp.non_device(document)
+        device = self._devices[order.device_id]
+        command = preparation.read_command(document, answer, device, self._keys, self._now())
+        if isinstance(command, Refusal):
+            return await self._refused(order, command)
+        after = moved(replace(order, command=command), Event.SEALED, self._now())
+        assert after is not None
+        documents = (Document("local_command", self._now(), answer), Document("command", self._now(), command))
+        stored = await self._apply(order, Change(after, "order_sealed", documents=documents), message=command.hex())
+        return stored is not None
+
+    async def _send_by_wan(self, order: Order, document: bytes) -> bool:
+        after = moved(order, Event.HANDED_ON, self._now())
+        assert after is not None
+        after = with_attempt(after, Road.WAN, order.carrier_id, self._now())
+        stored = await self._apply(order, Change(after, "command_handed_on", "to the DCC, by SM WAN"))
+        if stored is None:
+            return True
+        try:
+            await self._hand_to_dcc(stored, document, first=True)
+        except DspUnreachable as error:
+            await self._later(stored, f"the DCC cannot be reached: {error}")
+        except (PreparationFailed, DspWillNotRead) as error:
+            await self._failed(stored, str(error))
+        return True
+
+    def _unsent_by_wan(self, order: Order) -> Attempt | None:
+        """The attempt by SM WAN of which we do not know that the DCC has it."""
+        attempt = latest_attempt(order, Road.WAN, self._keys.dsp_id)
+        return attempt if attempt is not None and attempt.state is AttemptState.HANDED_ON and not attempt.said else None
+
+    async def _send_again(self, order: Order) -> bool:
+        """The same octets; whether the first ones arrived is not known."""
+        attempt = self._unsent_by_wan(order)
+        assert attempt is not None
+        after = attempt_changed(order, attempt, self._now(), again=True)
+        stored = await self._apply(order, Change(after, "command_handed_on_again", "to the DCC, the same octets"))
+        if stored is not None:
+            await self._hand_to_dcc(stored, await self._sent_document(stored), first=False)
+        return True
+
+    async def _hand_to_dcc(self, order: Order, document: bytes, *, first: bool) -> None:
+        answer = preparation.read_acknowledgement(
+            document, await self._dsp.send_command(document), self._keys, self._now()
+        )
+        attempt = latest_attempt(order, Road.WAN, self._keys.dsp_id)
+        assert attempt is not None
+        if not isinstance(answer, Refusal):
+            after = attempt_changed(order, attempt, self._now(), state=AttemptState.TAKEN_BY_DCC, said=answer.code)
+            await self._apply(order, Change(replace(after, why=""), "command_taken_by_dcc", answer.code))
+            return
+        why = f"the DCC refused: {answer.code}"
+        noted = attempt_changed(order, attempt, self._now(), said=why)
+        if first and len(order.attempts) == 1:
+            after_refusal = moved(noted, Event.REFUSED_BY_DCC, self._now(), why)
+            assert after_refusal is not None
+            await self._apply(order, Change(after_refusal, f"order_{after_refusal.state.value}", why))
+        else:
+            await self._apply(order, Change(replace(noted, why=why), "command_refused_by_dcc", why))
+
+    # -- afterwards: SRV 8.13 ------------------------------------------------------------------------------------
+
+    async def _return_response(self, order: Order) -> bool:
+        async with self._returns:
+            value = await self._store.next_counter(
+                self._keys.dsp_id, Lane.ORDINARY, floor(Lane.ORDINARY, self._clock.now_ms())
+            )
+            sent = await self._sent_document(order)
+            document = preparation.signed_request(
+                preparation.return_request(order, sent, value, self._keys), self._keys
+            )
+            answer = await self._dsp.non_device(document)
+        outcome = preparation.read_acknowledgement(document, answer, self._keys, self._now())
+        if isinstance(outcome, Refusal):
+            return await self._failed(order, f"the DCC refused the Response: {outcome.code}")
+        after = replace(order, returning=Return.DONE, why="", retry_at=0, failures=0)
+        kept = Document("return_local_command_response", self._now(), document)
+        return await self._apply(order, Change(after, "response_returned_to_dcc", outcome.code, (kept,))) is not None
