@@ -1,0 +1,59 @@
+"""The home area network: Zigbee Smart Energy from the 802.15.4 header up to the tunnel that carries GBCS messages.
+
+Pure: frames and the time go in, frames and events come out. Facts and labels: ``reference/han.md``.
+
+* ``frames``, ``zcl``, ``tunnelling``, ``clusters``, ``zdo``: what is on the air, byte for byte;
+* ``zep``, ``pcap``: how it travels between processes and lies in a capture file;
+* ``node``: a Zigbee node: acknowledgements, fragments, duplicates, forwarding;
+* ``tunnel``: the two ends of a tunnel; ``devices``: a whole hub, ESME or PPMID; ``medium``: the air between them.
+
+What a real network has and this one has not: NWK and APS security, MAC acknowledgements, routing, key establishment,
+flow control. These frames are what a secured network carries inside; nobody may take them for what it emits.
+"""
+
+from lastmetre.han.clusters import ConsumerTopUp, LocalChangeSupply, SelectAvailableEmergencyCredit, ZseCommand
+from lastmetre.han.devices import Core, Device, Hub
+from lastmetre.han.errors import HanDecodeError, HanError, HanValueError
+from lastmetre.han.events import (
+    Event,
+    MessageReceived,
+    TransferAccepted,
+    TransferFailed,
+    TunnelClosed,
+    TunnelOpened,
+    TunnelRefused,
+    ZseAnswered,
+    ZseFailed,
+    ZseReceived,
+)
+from lastmetre.han.medium import Heard, Medium
+from lastmetre.han.node import Dropped, Node
+from lastmetre.han.zcl import Status
+
+__all__ = [
+    "ConsumerTopUp",
+    "Core",
+    "Device",
+    "Dropped",
+    "Event",
+    "HanDecodeError",
+    "HanError",
+    "HanValueError",
+    "Heard",
+    "Hub",
+    "LocalChangeSupply",
+    "Medium",
+    "MessageReceived",
+    "Node",
+    "SelectAvailableEmergencyCredit",
+    "Status",
+    "TransferAccepted",
+    "TransferFailed",
+    "TunnelClosed",
+    "TunnelOpened",
+    "TunnelRefused",
+    "ZseAnswered",
+    "ZseCommand",
+    "ZseFailed",
+    "ZseReceived",
+]
