@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from lastmetre.dcc.ports import NotADocument, Service
-from lastmetre.duis.documents import GbcsPayload, ResponseMessage, build_signed_request, signed_pre_command
+from lastmetre.duis.documents import DeviceAlert, GbcsPayload, ResponseMessage, build_signed_request, signed_pre_command
 from lastmetre.duis.xml import Element
 from lastmetre.gbcs.message import Cra, GroupingHeader, parse_message
 from lastmetre.gbcs.protect import seal, sign_pre_command, unsigned_df, verify_mac, verify_signature
@@ -298,3 +298,31 @@ def test_the_broker_speaks_for_a_user_the_device_does_not_know(world: World) -> 
     assert counters == [1, 2]
     with world.store.change() as change:
         assert [item.to_id for item in change.outbox()] == [SUPPLIER, SUPPLIER]
+
+
+def test_alerts_by_wan_reach_the_user_once(world: World) -> None:
+    """A meter's signed Alert is pushed as a Device Alert with its code; a repeat and a forged one are not."""
+    meter = own.meter()
+    refused = own.critical(own.header("ECS44", 140), own.supply_script(140, 54), own.OTHER_SUPPLIER)
+    (alert,) = meter.receive(refused, NOW)
+    assert world.dsp._responses.take_from_wan(own.CHF, alert)
+    assert not world.dsp._responses.take_from_wan(own.CHF, alert)
+    assert not world.dsp._responses.take_from_wan(own.CHF, alert[:-1] + bytes((alert[-1] ^ 1,)))
+    with world.store.change() as change:
+        (item,) = change.outbox()
+    assert item.to_id == SUPPLIER
+    body = read(item.body).body
+    assert isinstance(body, DeviceAlert)
+    assert (body.alert_code, body.gbcs_payload) == (0x8F3D, alert)
+    (told,) = world.told.of("alert_from_wan")
+    assert told["verdict"] == "verified"
+    assert len(world.told.of("message_dropped")) == 1
+
+
+def test_a_command_from_the_wan_goes_nowhere(world: World) -> None:
+    """What comes up the WAN is never a Command, however well it is protected."""
+    command = world.local_command(read_balance(150))
+    header = replace(parse_message(command).header, business_originator_id=ESME, business_target_id=SUPPLIER)
+    sealed = seal(unsigned_df(header, b"\xd9"), own.secret(ESME, BROKER))
+    assert not world.dsp._responses.take_from_wan(own.CHF, sealed)
+    assert "Command" in str(world.told.of("message_dropped")[0]["reason"])

@@ -23,6 +23,7 @@ from lastmetre.links.duis_http import (
     create_receive_response_app,
 )
 from lastmetre.links.tls import client_context, serve, server_context
+from lastmetre.supplier.ports import DspUnreachable, DspWillNotRead
 from tests.throwaway_tls import ThrowawayCa
 
 if TYPE_CHECKING:
@@ -113,7 +114,7 @@ def test_what_is_no_document_is_refused_for_good(dsp_pair: TlsPair, supplier_pai
             serve(create_dsp_app(Dsp()), "127.0.0.1", 0, server_of(dsp_pair)) as served,
             DspClient(f"https://127.0.0.1:{served.port}", client_of(supplier_pair)) as client,
         ):
-            with pytest.raises(DuisRefused):
+            with pytest.raises(DspWillNotRead):
                 await client.transform(b"no xml")
 
     run(play())
@@ -198,7 +199,7 @@ def test_strangers_do_not_get_in(ca: ThrowawayCa, dsp_pair: TlsPair, tmp_path: P
             base = f"https://127.0.0.1:{served.port}"
             for context in (nobody, foreign):
                 async with DspClient(base, context) as client:
-                    with pytest.raises(DuisLinkError):
+                    with pytest.raises(DspUnreachable):
                         await client.non_device(b"<x/>")
             async with DspClient(base, client_of(ca.issue("not an entity"))) as client:
                 with pytest.raises(DuisRefused):

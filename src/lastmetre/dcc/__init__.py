@@ -21,9 +21,10 @@ command_sent_by_wan         request_id, device_id, hub_id
 command_not_sent            request_id, device_id, hub_id, code - the hub was not there in time
 command_not_answered        request_id, device_id, code - it left by WAN and no Response came in time
 response_from_wan           request_id, device_id, message_code, message, verdict (verified, unverified)
+alert_from_wan              device_id, user_id, message_code, alert_code, message, verdict (verified, unverified)
 response_repeated           request_id, device_id - a copy of what was handed on before
 message_dropped             hub_id, reason - something from the WAN that is not what it should be
-response_pushed             request_id, user_id
+response_pushed             request_id (None for an Alert), user_id
 push_refused                request_id, user_id - the User will not take it
 local_response_recorded     request_id, device_id, message_code, message, verdict (verified, unverified)
 hub_connected               hub_id

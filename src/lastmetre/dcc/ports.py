@@ -243,6 +243,9 @@ class DspChange(Protocol):
     def take_out(self, number: int) -> None:
         """An item has left, or never will."""
 
+    def keep_alert(self, device_id: bytes, counter: int) -> bool:
+        """Remember an Alert by its device's own counter; ``False`` when it was known already."""
+
     def keep_local_response(self, response: LocalResponse) -> None:
         """Record what a User handed back."""
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from lastmetre.duis.documents import (
+    DeviceAlert,
     GbcsPayload,
     LocalCommand,
     Response,
@@ -51,6 +52,11 @@ class Replies:
     def failure(self, command: SealedCommand, code: str, at: int) -> bytes:
         """Nothing came of a Command by WAN."""
         return self._later(command, code, at, None)
+
+    def device_alert(self, alert_code: int, message: bytes, at: int) -> bytes:
+        """An Alert of a device, as it came."""
+        header = ResponseHeader("I0", write_date_time(at))
+        return build_signed_response(Response(header, DeviceAlert(alert_code, message)), self._signer)
 
     def _later(
         self, command: SealedCommand, code: str, at: int, payload: Payload | None, *, from_device: bool = False

@@ -1,4 +1,4 @@
-"""Responses of devices: those that come by WAN, and those a User hands back after local delivery (SRV 8.13).
+"""Responses and Alerts of devices that come by WAN, and Responses a User hands back after local delivery (SRV 8.13).
 
 Rules this module keeps (reference: duis 2.3; gbcs-messages 4.4, 5):
 
@@ -17,8 +17,11 @@ from lastmetre.dcc.errors import RequestRefused
 from lastmetre.dcc.ports import LocalResponse, OutboxKind
 from lastmetre.dcc.sealing import Verdict
 from lastmetre.duis.errors import DuisDecodeError
+from lastmetre.gbcs.dlms import DataNotification
 from lastmetre.gbcs.errors import GbcsDecodeError
-from lastmetre.gbcs.message import Kind, Message, parse_message
+from lastmetre.gbcs.gbz import GbzAlert
+from lastmetre.gbcs.message import Cra, Kind, Message, parse_message
+from lastmetre.gbcs.payload import decode_payload
 
 if TYPE_CHECKING:
     from lastmetre.dcc.access_control import Asked
@@ -56,7 +59,8 @@ class Responses:
         """Judge what a hub sent; whether something new is in the outbox."""
         try:
             parsed = self._read(hub_id, message)
-            return self._hand_on(parsed, message)
+            take = self._take_alert if parsed.kind is Kind.ALERT else self._hand_on
+            return take(parsed, message)
         except _Dropped as dropped:
             self._tell("message_dropped", hub_id=hub_id.hex(), reason=str(dropped))
             return False
@@ -69,9 +73,34 @@ class Responses:
         device = self._inventory.device(parsed.header.business_originator_id)
         if device is None or device.hub_id != hub_id:
             raise _Dropped(f"{parsed.header.business_originator_id.hex()} is no device of this hub")
-        if parsed.kind is not Kind.RESPONSE:
-            raise _Dropped(f"an unasked {parsed.kind.value}; only Responses are taken yet")
+        if parsed.kind not in {Kind.RESPONSE, Kind.ALERT}:
+            raise _Dropped(f"a {parsed.kind.value}: devices send Responses and Alerts")
         return parsed
+
+    def _take_alert(self, parsed: Message, message: bytes) -> bool:
+        """Hand an Alert on to the User it names; one for the ACB itself is only told (DESIGN CHOICE)."""
+        header, now = parsed.header, self._clock()
+        judged = self._broker.judge_alert(parsed)
+        if judged.verdict is Verdict.REFUSED:
+            raise _Dropped(f"an Alert that {judged.reason}")
+        alert_code = _alert_code(parsed)
+        user = self._inventory.user(header.business_target_id)
+        with self._store.change() as change:
+            new = change.keep_alert(header.business_originator_id, header.originator_counter)
+            if new and user is not None:
+                document = self._replies.device_alert(alert_code, message, now)
+                change.put_out(OutboxKind.PUSH, user.user_id, document, None, now)
+        if new:
+            self._tell(
+                "alert_from_wan",
+                device_id=header.business_originator_id.hex(),
+                user_id=header.business_target_id.hex(),
+                message_code=f"{header.message_code:04X}",
+                alert_code=f"{alert_code:04X}",
+                message=message.hex(),
+                verdict=judged.verdict.value,
+            )
+        return new and user is not None
 
     def _hand_on(self, parsed: Message, message: bytes) -> bool:
         header, now = parsed.header, self._clock()
@@ -129,6 +158,16 @@ class Responses:
             "message": returned.device_gbcs_response.hex(),
             "verdict": judged.verdict.value,
         }
+
+
+def _alert_code(parsed: Message) -> int:
+    try:
+        payload = decode_payload(parsed.header.message_code, Cra.ALERT, parsed.content)
+    except GbcsDecodeError as error:
+        raise _Dropped(f"an Alert that cannot be read: {error}") from error
+    if isinstance(payload, DataNotification | GbzAlert):
+        return payload.alert_code
+    raise _Dropped("an Alert whose code is inside ASN.1, which is not read yet")
 
 
 def _record(asked: Asked, command: SealedCommand, message: bytes, verdict: Verdict) -> LocalResponse:

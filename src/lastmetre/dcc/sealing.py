@@ -17,7 +17,7 @@ from lastmetre.dcc.errors import RequestRefused
 from lastmetre.gbcs.acceptance import Doubt, NotVerified, check_response
 from lastmetre.gbcs.keys import KeyUse, SecretCache
 from lastmetre.gbcs.message import Cra, GroupingHeader, OtherInformation
-from lastmetre.gbcs.protect import seal
+from lastmetre.gbcs.protect import CryptoRefused, seal, verify_mac, verify_signature
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric import ec
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from lastmetre.dcc.ports import CertificateStore, KeyStore
     from lastmetre.gbcs.certificates import Certificate
     from lastmetre.gbcs.keys import SharedSecret
+    from lastmetre.gbcs.message import Message
 
 
 class Verdict(StrEnum):
@@ -72,6 +73,24 @@ class Broker:
             # E5: the device cannot be addressed in its present state (DESIGN CHOICE).
             raise RequestRefused("E5", f"there is no key agreement certificate of {target_id.hex()}")
         return seal(df, self.agree(certificate.public_key))
+
+    def judge_alert(self, message: Message) -> Judged:
+        """What can be said of an Alert: a signature is checked, a MAC only when it was made for the ACB."""
+        header = message.header
+        use = KeyUse.DIGITAL_SIGNATURE if message.signature else KeyUse.KEY_AGREEMENT
+        certificate = self.device_certificate(header.business_originator_id, use)
+        if certificate is None:
+            return Judged(Verdict.REFUSED, "comes from a device whose certificate is not known")
+        if not message.signature and message.mac and header.business_target_id != self._acb_id:
+            return Judged(Verdict.UNVERIFIED, "its MAC was made for the User")
+        try:
+            if message.signature:
+                verify_signature(message, certificate.public_key)
+            else:
+                verify_mac(message, self.agree(certificate.public_key))
+        except CryptoRefused:
+            return Judged(Verdict.REFUSED, "was not made by the device")
+        return Judged(Verdict.VERIFIED, "")
 
     def judge_response(self, message: bytes, response: GroupingHeader) -> Judged:
         """What can be said of a Response whose header was read from these bytes."""

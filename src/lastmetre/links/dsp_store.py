@@ -54,6 +54,7 @@ create index command_open on command (sent_at)
     where sent_at is not null and answered_at is null and given_up_at is null;
 create table outbox (number integer primary key autoincrement, kind text not null, to_id blob not null,
     body blob not null, request_id text, put_at integer not null);
+create table alert (device_id blob, counter text, primary key (device_id, counter)) without rowid;
 create table local_response (number integer primary key, returned_by text not null, original_request_id text,
     device_id blob not null, counter text not null, message blob not null, verdict text not null, at integer not null);
 """
@@ -267,6 +268,11 @@ class SqliteDspChange:
     def take_out(self, number: int) -> None:
         """An item has left, or never will."""
         self._do("delete from outbox where number = ?", number)
+
+    def keep_alert(self, device_id: bytes, counter: int) -> bool:
+        """Remember an Alert; ``False`` when it was known already."""
+        statement = "insert or ignore into alert values (?, ?)"
+        return self._connection.execute(statement, (device_id, _write_mark(counter))).rowcount == 1
 
     def keep_local_response(self, response: LocalResponse) -> None:
         """Record what a User handed back."""

@@ -23,6 +23,7 @@ from fastapi import FastAPI, Request, Response
 from lastmetre.dcc.ports import NotADocument, PushOutcome, Service
 from lastmetre.links.errors import LinkError, PeerRefused
 from lastmetre.links.tls import request_peer
+from lastmetre.supplier.ports import DspUnreachable, DspWillNotRead
 
 if TYPE_CHECKING:
     import ssl
@@ -49,11 +50,11 @@ OnResponse = Callable[[bytes, bytes], Awaitable[bool]]
 """Takes the sender's identity and the document; ``True`` when it is safely kept, ``False`` when it is refused."""
 
 
-class DuisLinkError(LinkError):
+class DuisLinkError(LinkError, DspUnreachable):
     """The other side of DUIS could not be reached or did not keep to the interface; try again later."""
 
 
-class DuisRefused(LinkError):
+class DuisRefused(LinkError, DspWillNotRead):
     """The other side will not take this document however often it is sent (HTTP 400, 413 or 415); do not repeat it."""
 
 
@@ -154,7 +155,7 @@ class _Client:
 
 
 class DspClient(_Client):
-    """A User's client of the DSP's services: a signed request goes out, the Response's bytes come back.
+    """A User's client of the DSP's services (implements ``supplier.ports.DspPort``): signed XML out, the answer back.
 
     Raises ``DuisLinkError`` when the DSP cannot be reached, which leaves open whether the request arrived: send the
     very same bytes again. Raises ``DuisRefused`` when the DSP will not read the document.
