@@ -4,10 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
-if TYPE_CHECKING:
-    from lastmetre.agent.states import State
+from lastmetre.agent.errors import BearerDownError, ReceiptRefusedError, StoreError, TunnelDownError
+from lastmetre.agent.states import State
+
+__all__ = [
+    "Bearer",
+    "BearerDownError",
+    "Clock",
+    "CommandKey",
+    "HeldCommand",
+    "NewCommand",
+    "ReceiptRefusedError",
+    "State",
+    "Store",
+    "StoreError",
+    "Tell",
+    "Tunnel",
+    "TunnelDownError",
+    "WaitingReceipt",
+]
 
 Tell = Callable[..., None]
 """``tell("event_name", key=value, ...)``: what the screen and the log hear."""

@@ -13,9 +13,9 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from lastmetre.agent.backoff import Backoff
 from lastmetre.agent.errors import BearerDownError, ReceiptRefusedError, TunnelDownError
 from lastmetre.agent.limits import IDLE_S, TRANSFER_S
+from lastmetre.relay.backoff import Backoff
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -12,9 +12,7 @@ import os
 import sqlite3
 from typing import TYPE_CHECKING, Final, Self
 
-from lastmetre.agent.errors import StoreError
-from lastmetre.agent.ports import CommandKey, HeldCommand, NewCommand, WaitingReceipt
-from lastmetre.agent.states import State
+from lastmetre.agent.ports import CommandKey, HeldCommand, NewCommand, State, StoreError, WaitingReceipt
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

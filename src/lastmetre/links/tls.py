@@ -7,23 +7,18 @@ Rules this module keeps:
 * A certificate names one entity: its subject has exactly one common name, 16 lower-case hexadecimal digits.
 
 uvicorn does not hand the peer's certificate to the application (reference: stack, API row), so ``serve`` runs it with a
-protocol class that does: ``request_peer(scope)`` is the only way an application here learns who is asking.
+protocol class that does: ``request_peer(scope)`` is the only way an application here learns who is asking. The server
+itself is in ``http_server`` and loaded when used: an agent needs this module and no web server.
 """
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
-import logging
 import re
-import socket
 import ssl
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, MutableMapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, MutableMapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
-
-import uvicorn
-from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from lastmetre.links.errors import LinkError, PeerRefused
 
@@ -42,15 +37,8 @@ CURVE: Final = "prime256v1"
 """P-256, the curve of the whole smart metering PKI."""
 PEER_KEY: Final = "lastmetre.peer_entity_id"
 """Where the verified identity stands in an ASGI scope's ``extensions``."""
-KEEP_ALIVE_S: Final = 75
-"""How long an idle connection is kept; longer than any client of ours keeps one, so that the client closes first."""
-GRACE_S: Final = 3
-"""How long a stopping server waits for requests under way; waiting ones are told to end at once."""
-BACKLOG: Final = 2_048
 
 _ENTITY_ID = re.compile(r"[0-9a-f]{16}")
-
-logger = logging.getLogger(__name__)
 
 
 def server_context(ca: Path, certificate: Path, key: Path) -> ssl.SSLContext:
@@ -113,32 +101,6 @@ def request_peer(scope: Mapping[str, Any]) -> bytes:
     return peer
 
 
-class PeerProtocol(H11Protocol):
-    """uvicorn's HTTP protocol, telling the application who is at the other end."""
-
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as in uvicorn
-        """Read the certificate once per connection: it cannot change, renegotiation is off."""
-        super().connection_made(transport)
-        extensions: dict[str, object] = {}
-        with contextlib.suppress(PeerRefused):
-            extensions[PEER_KEY] = peer_entity_id(transport.get_extra_info("ssl_object"))
-        inner: Any = self.app  # Any: uvicorn's own ASGI types are closed typed dictionaries
-
-        async def app(scope: Any, receive: Any, send: Any) -> None:
-            # A fresh mapping, never merged with one from elsewhere: nothing but this connection fills it.
-            await inner({**scope, "extensions": dict(extensions)}, receive, send)
-
-        self.app = app
-
-
-class _Server(uvicorn.Server):
-    """uvicorn without its hands on the process's signals: the composition decides when to stop."""
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        yield
-
-
 @dataclass(frozen=True, slots=True)
 class Served:
     """A server that is listening."""
@@ -151,78 +113,10 @@ class Served:
 async def serve(app: AsgiApp, host: str, port: int, ssl_context: ssl.SSLContext | None) -> AsyncIterator[Served]:
     """Serve ``app`` inside the running loop until the block ends; port 0 takes any free one.
 
-    On leaving, requests that only wait (long polls, event streams) see a disconnect at once; the rest get ``GRACE_S``.
+    Signals are left to the composition. On leaving, requests that only wait (long polls, event streams) see a
+    disconnect at once; the rest get a few seconds.
     """
-    try:
-        listener = socket.create_server((host, port), backlog=BACKLOG)
-    except OSError as error:
-        raise LinkError(f"cannot listen on {host} port {port}: {error}; choose another port") from error
-    stopping = asyncio.Event()
-    config = uvicorn.Config(
-        _until(stopping, app),
-        http=PeerProtocol,
-        ws="none",
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        timeout_keep_alive=KEEP_ALIVE_S,
-        timeout_graceful_shutdown=GRACE_S,
-        ssl_context_factory=None if ssl_context is None else lambda _config, _default: ssl_context,
-    )
-    server = _Server(config)
-    task = asyncio.create_task(_run(server, listener))
-    try:
-        while not server.started:
-            if task.done():
-                task.result()
-                raise LinkError("the server ended before it had started")
-            await asyncio.sleep(0.005)  # uvicorn offers a flag, no event
-        yield Served(host, listener.getsockname()[1])
-    finally:
-        stopping.set()
-        server.should_exit = True
-        try:
-            await task
-        finally:
-            listener.close()
+    from lastmetre.links.http_server import serving
 
-
-async def _run(server: _Server, listener: socket.socket) -> None:
-    try:
-        await server.serve(sockets=[listener])
-    except SystemExit as error:  # uvicorn's way to say that the application's start-up failed
-        raise LinkError("the application did not start; its own error is in the log") from error
-
-
-def _until(stopping: asyncio.Event, app: AsgiApp) -> AsgiApp:
-    """Let requests that have been read and only wait see a disconnect when the server stops."""
-
-    async def wrapped(scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
-            await app(scope, receive, send)
-            return
-        body_read = False
-
-        async def receive_or_stop() -> AsgiMessage:
-            nonlocal body_read
-            if not body_read:
-                message = await receive()
-                body_read = not message.get("more_body", False)
-                return message
-            return await first_of(receive(), stopping)
-
-        await app(scope, receive_or_stop, send)
-
-    return wrapped
-
-
-async def first_of(message: Awaitable[AsgiMessage], stopping: asyncio.Event) -> AsgiMessage:
-    """The next message, or a disconnect as soon as ``stopping`` is set."""
-    reading = asyncio.ensure_future(message)
-    stop = asyncio.ensure_future(stopping.wait())
-    try:
-        await asyncio.wait((reading, stop), return_when=asyncio.FIRST_COMPLETED)
-        return reading.result() if reading.done() else {"type": "http.disconnect"}
-    finally:
-        for task in (reading, stop):
-            task.cancel()
+    async with serving(app, host, port, ssl_context) as bound_port:
+        yield Served(host, bound_port)

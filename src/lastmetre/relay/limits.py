@@ -30,3 +30,6 @@ ENVELOPE_OCTETS_MAX: Final = 12_288
 
 RECEIPT_OCTETS_MAX: Final = 12_288
 """Likewise for a receipt."""
+
+POLL_WAIT_S: Final = 25
+"""How long the supplier holds an agent's poll open: under the 30 seconds at which many networks cut idle answers."""

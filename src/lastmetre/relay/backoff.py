@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 BASE_S: Final = 1.0
-"""The first bound: a blink of the network costs under a second on average."""
+"""The first bound: a blink of the network costs half a second on average."""
 MAX_S: Final = 300.0
 """The last bound: a fleet returns within five minutes of a long outage, evenly spread."""
 
@@ -25,18 +25,12 @@ class Backoff:
         self._max_s = max_s
         self._bound_s = base_s
 
-    @property
-    def failing(self) -> bool:
-        """Whether the last attempt failed."""
-        return self._bound_s > self._base_s
-
     def failed(self) -> float:
         """Another attempt failed: how many seconds to wait now."""
         wait_s = self._random() * self._bound_s
         self._bound_s = min(self._bound_s * 2, self._max_s)
         return wait_s
 
-    def succeeded(self) -> bool:
-        """An attempt went well; returns whether the one before had failed."""
-        failing, self._bound_s = self.failing, self._base_s
-        return failing
+    def succeeded(self) -> None:
+        """An attempt went well: the next failure starts from the first bound."""
+        self._bound_s = self._base_s
