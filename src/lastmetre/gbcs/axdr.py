@@ -306,6 +306,7 @@ Data: TypeAlias = (
 
 TAG_ARRAY: Final = 0x01
 TAG_STRUCTURE: Final = 0x02
+TAG_BIT_STRING: Final = 0x04
 TAG_COMPACT_ARRAY: Final = 0x13
 
 TAGS: Final[dict[type, int]] = {
@@ -393,27 +394,67 @@ def _read_null(_data: bytes, at: int, _depth: int) -> tuple[Data, int]:
     return _NULL, at
 
 
+def read_values(data: bytes, offset: int, count: int, field: str, depth: int = 0) -> tuple[tuple[Data, ...], int]:
+    """Read ``count`` values with tags, one behind the other: what arrays, structures and payloads are made of.
+
+    Messages repeat themselves: object names, small numbers, activation times. Such values are looked up by their
+    octets, tag included, among those read before (``_SEEN``); only what is new is taken apart. Nothing personal is
+    kept so: no register reading (32 bits), no PIN (four octets), no text.
+    """
+    # Every value takes an octet at least, so a count that lies is seen before anything is built.
+    if count > len(data) - offset:
+        raise GbcsDecodeError(field, offset, f"announces {count} elements where {len(data) - offset} octets follow")
+    values: list[Data] = []
+    append = values.append
+    seen, sizes, readers = _SEEN.get, _SIZES, _READERS
+    at = offset
+    try:
+        for _ in range(count):
+            tag = data[at]
+            size = sizes[tag]
+            if size < 0:
+                size = _SHARED_STRINGS.get(data[at : at + 2], 0)
+            if tag == TAG_STRUCTURE and depth < DEPTH_MAX and data[at + 1] < 0x80:
+                # What _read_structure would do, without its calls: most values of most messages are structures.
+                elements, at = read_values(data, at + 2, data[at + 1], "structure", depth + 1)
+                append(Structure(elements))
+                continue
+            if not size:
+                value, at = readers[tag](data, at + 1, depth)
+                append(value)
+                continue
+            octets = data[at : at + size]
+            known = seen(octets)
+            if known is None:
+                known, _end = readers[tag](data, at + 1, depth)
+                _remember(octets, known)
+            append(known)
+            at += size
+    except IndexError:
+        raise GbcsDecodeError(field, at, f"ends after {len(values)} of {count} elements") from None
+    except KeyError:
+        raise GbcsDecodeError(field, at, f"{data[at]:02X} is no type of a DLMS value") from None
+    return tuple(values), at
+
+
+_SEEN: Final[dict[bytes, Data]] = {}
+SEEN_MAX: Final = 8_192
+"""Short values kept for sharing, at most: about two megabytes. Then all are let go, so that strangers can make us
+slower for a moment, but no larger."""
+
+
+def _remember(octets: bytes, value: Data) -> None:
+    if len(_SEEN) >= SEEN_MAX:
+        _SEEN.clear()
+    _SEEN[octets] = value
+
+
 def _read_elements(data: bytes, at: int, depth: int, field: str) -> tuple[tuple[Data, ...], int]:
     """Read a count and so many values with tags."""
     if depth >= DEPTH_MAX:
         raise GbcsDecodeError(field, at, f"nested deeper than {DEPTH_MAX}")
     count, at = read_length(data, at, field)
-    # Every element takes an octet at least, so a count that lies is seen before anything is built.
-    if count > len(data) - at:
-        raise GbcsDecodeError(field, at, f"announces {count} elements where {len(data) - at} octets follow")
-    elements: list[Data] = []
-    append = elements.append
-    readers = _READERS
-    depth += 1
-    try:
-        for _ in range(count):
-            element, at = readers[data[at]](data, at + 1, depth)
-            append(element)
-    except IndexError:
-        raise GbcsDecodeError(field, at, f"ends after {len(elements)} of {count} elements") from None
-    except KeyError:
-        raise GbcsDecodeError(field, at, f"{data[at]:02X} is no type of a DLMS value") from None
-    return tuple(elements), at
+    return read_values(data, at, count, field, depth + 1)
 
 
 def _read_array(data: bytes, at: int, depth: int) -> tuple[Data, int]:
@@ -445,7 +486,10 @@ def _octets_reader(cls: type[OctetString | VisibleString | Utf8String]) -> _Read
     field = TYPE_NAMES[TAGS[cls]]
 
     def read(data: bytes, at: int, _depth: int) -> tuple[Data, int]:
-        length, start = read_length(data, at, field)
+        start = at + 1
+        length = data[at] if at < len(data) else 0x80
+        if length >= 0x80:  # not one octet, or none: the general way, which also says what is wrong
+            length, start = read_length(data, at, field)
         end = start + length
         if end > len(data):
             raise GbcsDecodeError(field, at, f"announces {length} octets where {len(data) - start} follow")
@@ -693,6 +737,27 @@ _NUMBERS: Final[dict[type, struct.Struct]] = {
     Long64Unsigned: struct.Struct(">Q"),
     Enum: struct.Struct(">B"),
 }
+
+_SIZES: Final = tuple(
+    {
+        TAG_BIT_STRING: -1,
+        TAGS[OctetString]: -1,
+        **{TAGS[cls]: 1 + number.size for cls, number in _NUMBERS.items() if number.size <= 2},
+        TAGS[Date]: 1 + Date.SIZE,
+        TAGS[Time]: 1 + Time.SIZE,
+        TAGS[DateTime]: 1 + DateTime.SIZE,
+        TAGS[NullData]: 1,
+        TAGS[Boolean]: 2,
+    }.get(tag, 0)
+    for tag in range(256)
+)
+"""Octets of a value that is shared, by its tag, the tag included; -1 where the length decides; else zero."""
+
+_SHARED_STRINGS: Final = {
+    **{bytes((TAGS[OctetString], length)): 2 + length for length in (0, 1, 5, 6, 12)},
+    **{bytes((TAG_BIT_STRING, bits)): 2 + (bits + 7) // 8 for bits in range(33)},
+}
+"""Octets of a string that is shared, by its tag and length: dates, object names, date-times, short bit-strings."""
 
 _READERS: Final[dict[int, _Reader]] = {
     0x00: _read_null,

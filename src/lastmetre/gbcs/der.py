@@ -310,18 +310,26 @@ class Sequence:
     cls: type
     members: tuple[Member, ...]
     tag: int = TAG_SEQUENCE
+    _plan: tuple[tuple[Member, int, bool, str], ...] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        # What reading needs of each member: itself, its tag, whether it may be absent, its name for errors.
+        plan = tuple(
+            (member, member.tag, member.optional or member.default is not None, f"{self.cls.__name__}.{member.name}")
+            for member in self.members
+        )
+        object.__setattr__(self, "_plan", plan)
 
     def read(self, reader: Reader, at: int, end: int, tag: int, name: str) -> tuple[Any, int]:
         """Read member by member; all octets must be used."""
         at, stop = reader.enter(at, end, tag, name)
+        data = reader.data
         values: dict[str, Any] = {}
-        for member in self.members:
-            where = f"{name}.{member.name}"
-            absent = at == stop or reader.data[at] != member.tag
-            if absent and (member.optional or member.default is not None):
+        for member, member_tag, may_be_absent, where in self._plan:
+            if may_be_absent and (at == stop or data[at] != member_tag):
                 values[member.name] = member.default
                 continue
-            value, after = member.codec.read(reader, at, stop, member.tag, where)
+            value, after = member.codec.read(reader, at, stop, member_tag, where)
             if member.default is not None and value == member.default:
                 raise GbcsDecodeError(where, at, f"{value} is the default, which DER leaves out")
             values[member.name] = value

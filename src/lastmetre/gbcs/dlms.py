@@ -24,6 +24,7 @@ from lastmetre.gbcs.axdr import (
     encode_data,
     encode_length,
     read_length,
+    read_values,
     write_data,
 )
 from lastmetre.gbcs.errors import GbcsDecodeError, GbcsValueError
@@ -237,19 +238,12 @@ def _end(data: bytes, at: int, field: str) -> None:
         raise GbcsDecodeError(field, at, f"{len(data) - at} octets follow its end")
 
 
-def _read_list(data: bytes, at: int, count: int, field: str) -> tuple[list[Data], int]:
+def _read_list(data: bytes, at: int, count: int, field: str) -> tuple[tuple[Data, ...], int]:
     """Read a count that must be ``count``, and so many values with tags."""
     again, start = read_length(data, at, field)
     if again != count:
         raise GbcsDecodeError(field, at, f"announces {again} values for {count} specifications")
-    if count > len(data) - start:
-        raise GbcsDecodeError(field, at, f"announces {count} values where {len(data) - start} octets follow")
-    at = start
-    values = []
-    for _ in range(count):
-        value, at = decode_data(data, at)
-        values.append(value)
-    return values, at
+    return read_values(data, start, count, field)
 
 
 @lru_cache(SPEC_CACHE_SIZE)

@@ -13,6 +13,8 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from itertools import takewhile
+from struct import Struct
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 from lastmetre.gbcs.errors import GbcsDecodeError, GbcsValueError
@@ -80,6 +82,12 @@ _SIZES: Final[dict[str, int]] = {
 """Octets of each whole-number type; only ``i32`` is signed. ``os`` is a length octet and octets, ``date`` four octets
 (year less 1900, month, day, day of week), ``o19`` nineteen octets kept as they are."""
 
+_STRUCT_CODES: Final[dict[str, str]] = {
+    "i32": "i",
+    **{name: {1: "B", 2: "H", 4: "I"}[size] for name, size in _SIZES.items() if size in {1, 2, 4} and name != "i32"},
+}
+"""The types that ``struct`` can read."""
+
 _FIXED_OCTETS: Final[dict[str, int]] = {"date": 4, "o19": 19}
 
 
@@ -99,7 +107,10 @@ class Field:
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """A row of ``COMMANDS``, ready for use."""
+    """A row of ``COMMANDS``, ready for use.
+
+    ``head`` reads the fields up to the first that has no fixed size of 1, 2 or 4 octets in one go; ``rest`` follows.
+    """
 
     cluster: int
     from_server: bool
@@ -107,6 +118,9 @@ class Layout:
     name: str
     fields: tuple[Field, ...]
     source: str
+    head: Struct
+    head_names: tuple[str, ...]
+    rest: tuple[Field, ...]
 
 
 _FIELD_TEXT: Final = re.compile(r"(\w+):(?:(u8|u16)?\*\{([^}]*)\}|(\w+)(\?)?)")
@@ -122,10 +136,23 @@ def _fields(text: str) -> tuple[Field, ...]:
     return tuple(fields)
 
 
-LAYOUTS: Final[dict[tuple[int, bool, int], Layout]] = {
-    (cluster, from_server, command_id): Layout(cluster, from_server, command_id, name, _fields(fields), source)
-    for cluster, from_server, command_id, name, fields, source in COMMANDS
-}
+def _layout(cluster: int, from_server: bool, command_id: int, name: str, text: str, source: str) -> Layout:
+    fields = _fields(text)
+    head = list(takewhile(lambda field: field.type in _STRUCT_CODES and not field.optional, fields))
+    return Layout(
+        cluster,
+        from_server,
+        command_id,
+        name,
+        fields,
+        source,
+        Struct("<" + "".join(_STRUCT_CODES[field.type] for field in head)),
+        tuple(field.name for field in head),
+        fields[len(head) :],
+    )
+
+
+LAYOUTS: Final[dict[tuple[int, bool, int], Layout]] = {row[:3]: _layout(*row) for row in COMMANDS}
 """Every cluster command by cluster, direction and command id."""
 
 LAYOUTS_BY_NAME: Final[dict[str, Layout]] = {layout.name: layout for layout in LAYOUTS.values()}
@@ -254,10 +281,19 @@ def decode_zcl(  # what a payload is hangs on four facts of the frame around it
         return _read_profile_wide(command_id, data, start, stop)
     from_server = bool(frame_control & FRAME_FROM_SERVER)
     layout = LAYOUTS.get((cluster, from_server, command_id))
+    fields: tuple[tuple[str, ZclValue], ...]
     if layout is None:
         side = "server" if from_server else "client"
         raise GbcsDecodeError("zcl", start, f"cluster {cluster:04X} has no command {command_id:02X} from the {side}")
-    fields, at = _read_fields(layout.name, layout.fields, data, start, stop)
+    at = start + layout.head.size
+    if at > stop:
+        # Field by field, so that the error names the field that is cut short.
+        fields, at = _read_fields(layout.name, layout.fields, data, start, stop)
+    else:
+        fields = tuple(zip(layout.head_names, layout.head.unpack_from(data, start), strict=True))
+        if layout.rest:
+            more, at = _read_fields(layout.name, layout.rest, data, at, stop)
+            fields += more
     if at != stop:
         raise GbcsDecodeError(f"zcl.{layout.name}", at, f"{stop - at} octets follow its end")
     return ZclCommand(cluster, from_server, command_id, fields)
