@@ -16,7 +16,9 @@ from functools import lru_cache
 from typing import Final, TypeAlias
 
 from lastmetre.gbcs.axdr import (
+    Array,
     Data,
+    Enum,
     LongUnsigned,
     OctetString,
     Structure,
@@ -162,6 +164,18 @@ class DataNotification:
     alert_code: int
     date_time: bytes
     extra: tuple[Data, ...] = ()
+
+
+def protected_octets(elements: tuple[Data, ...]) -> bytes | None:
+    """The encrypted octets of a protected answer (section 11.2), or ``None`` when this is none.
+
+    ``elements`` is the structure's of a class 30 Response item, or the ``extra`` of an Alert. What the parameters in it
+    say of parties and counters is not to be used: keys are derived from the grouping header (section 11.3).
+    """
+    match elements:
+        case (Array((Structure((Enum(2), Structure())),)), OctetString(octets)):
+            return octets
+    return None
 
 
 # --- reading ---------------------------------------------------------------------------------------------------------
