@@ -185,12 +185,14 @@ def top_up(utrn_counter: int, pence: int, command_variant: int = 2) -> Request:
     return request("2.2", Element("TopUpDevice", children=(digits,)), command_variant, utrn_counter << 32)
 
 
-def returned(counter: int, message: bytes, original: RequestID | None = None) -> Request:
+def returned(
+    counter: int, message: bytes, original: RequestID | None = None, *, originator: bytes = SUPPLIER
+) -> Request:
     """SRV 8.13 with a device's Response."""
     children = [] if original is None else [Element("OriginalRequestID", str(original))]
     children.append(Element("DeviceGBCSResponse", b64encode(message).decode()))
     body = Element("ReturnLocalCommandResponse", children=tuple(children))
-    return request("8.13", body, 8, counter, target=BROKER)
+    return request("8.13", body, 8, counter, originator=originator, target=BROKER)
 
 
 class World:

@@ -133,12 +133,14 @@ def test_a_pre_command_signed_by_another_is_refused(world: World, signer: bytes)
 
 
 def test_what_is_not_a_signed_pre_command_is_refused(world: World) -> None:
-    """Unsigned, sealed already, cut short, transformed never, or sent before: E42 each time."""
+    """Unsigned, sealed already, cut short, transformed never, or for another service: E42 each time."""
     unsigned = pre_command(world.post(arm(32)))
     signed = sign_pre_command(unsigned, own.private_key(SUPPLIER, DS))
     for octets in (unsigned, unsigned + b"\x00", own.arm(32), signed[:-1], b""):
         assert code(world.post(signed_pre_command(arm(32), octets, 6))) == "E42"
     assert code(world.post(signed_pre_command(arm(33), signed, 6))) == "E42"
+    disable = request("7.2", Element("DisableSupply"), 4, 32)
+    assert code(world.post(signed_pre_command(disable, signed, 6))) == "E42"
     local_command(world.post(signed_pre_command(arm(32), signed, 6)))
     # The same RequestID with another Command Variant is another document; the first answer stands.
     assert code(world.post(signed_pre_command(arm(32), signed, 5))) == "E40"
@@ -326,3 +328,12 @@ def test_a_command_from_the_wan_goes_nowhere(world: World) -> None:
     sealed = seal(unsigned_df(header, b"\xd9"), own.secret(ESME, BROKER))
     assert not world.dsp._responses.take_from_wan(own.CHF, sealed)
     assert "Command" in str(world.told.of("message_dropped")[0]["reason"])
+
+
+def test_another_user_cannot_return_a_response(world: World) -> None:
+    """A Response to one supplier's Command, handed back by another, is refused and records nothing (T24)."""
+    command = local_command(world.post(world.sign_off(arm(160))))
+    (response,) = own.meter(supply=Supply.OFF_BY_COMMAND).receive(command, NOW)
+    stolen = returned(1, response, originator=OTHER_SUPPLIER)
+    assert code(world.post(stolen, caller=OTHER_SUPPLIER)) == "E081303"
+    assert code(world.post(returned(1, response))) == "I99"

@@ -38,7 +38,6 @@ def test_records_come_back_as_they_went_in_even_after_reopening(tmp_path: Path) 
         change.keep_reply("request", Stage.TRANSFORM, KeptReply(b"digest", b"reply"))
         change.set_lane(SUPPLIER, METER, Lane.TOP_UP, LaneMarks(TOP, 0))
         change.keep_pre_command("request", PreCommandRecord("7.3", b"\xdf"))
-        change.keep_pre_command("request", PreCommandRecord("7.3", b"\xdf", spent=True))
         change.keep_command(COMMAND)
         change.put_out(OutboxKind.WAN, HUB, b"\xdd", "request", 5)
         change.put_out(OutboxKind.PUSH, SUPPLIER, b"<r/>", None, 6)
@@ -48,7 +47,7 @@ def test_records_come_back_as_they_went_in_even_after_reopening(tmp_path: Path) 
         assert change.reply("request", Stage.COMMAND) is None
         assert change.lane(SUPPLIER, METER, Lane.TOP_UP) == LaneMarks(TOP, 0)
         assert change.lane(SUPPLIER, METER, Lane.ORDINARY) == LaneMarks()
-        assert change.pre_command("request") == PreCommandRecord("7.3", b"\xdf", spent=True)
+        assert change.pre_command("request") == PreCommandRecord("7.3", b"\xdf")
         assert change.command(METER, SUPPLIER, TOP) == change.command_of_request("request") == COMMAND
         assert change.command(METER, SUPPLIER, TOP - 1) is None
         assert [(item.kind, item.to_id, item.body, item.request_id, item.put_at) for item in change.outbox()] == [

@@ -64,7 +64,7 @@ class OurCode(StrEnum):
     COUNTER_TOO_LOW = "E41"
     """The counter is not above all that went before in its lane."""
     NOT_AS_TRANSFORMED = "E42"
-    """The Signed Pre-Command is not what was transformed under this RequestID, or was sent before."""
+    """The Signed Pre-Command is not what was transformed under this RequestID."""
     GBCS_SIGNATURE = "E43"
     """The GBCS signature in the Signed Pre-Command was not made by the User."""
     CONTENT = "E44"

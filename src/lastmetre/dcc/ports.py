@@ -128,11 +128,10 @@ class LaneMarks:
 
 @dataclass(frozen=True, slots=True)
 class PreCommandRecord:
-    """What the Transform service returned; ``spent`` once its Signed Pre-Command was accepted."""
+    """What the Transform service returned. That its RequestID is used once says that it is sent once."""
 
     service_reference_variant: str
     pre_command: bytes
-    spent: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,7 +207,7 @@ class DspChange(Protocol):
         """What was transformed under this RequestID."""
 
     def keep_pre_command(self, request_id: str, record: PreCommandRecord) -> None:
-        """Keep or replace what was transformed under this RequestID."""
+        """Keep what was transformed under this RequestID."""
 
     def next_broker_counter(self, target_id: bytes) -> int:
         """The next counter of the ACB at a device, for Unknown Remote Parties; never the same twice."""

@@ -3,7 +3,7 @@
 Rules this module keeps (reference: duis 2.1; transform A1, A2):
 
 * A Pre-Command is kept as returned. A Signed Pre-Command is sealed only when it is exactly that, with the User's own
-  GBCS signature behind it, and only once.
+  GBCS signature behind it; that it is so only once follows from its RequestID (``access_control``).
 * A Command is sealed once and kept with its way. What goes to a User and what goes down the WAN are the same octets.
 * Bytes of others are compared and wrapped, never mended.
 """
@@ -97,14 +97,11 @@ class TransformService:
         assert signed is not None  # the body element was checked
         if record is None:
             raise RequestRefused(OurCode.NOT_AS_TRANSFORMED, "nothing was transformed under this RequestID")
-        if record.spent:
-            raise RequestRefused(OurCode.NOT_AS_TRANSFORMED, "its Signed Pre-Command was sent before")
         if record.service_reference_variant != asked.request.header.service_reference_variant:
             raise RequestRefused(
                 OurCode.NOT_AS_TRANSFORMED, f"the Pre-Command was made for {record.service_reference_variant}"
             )
         self._check_signed(asked, signed, record.pre_command)
-        change.keep_pre_command(request_id, replace(record, spent=True))
         return self._seal(asked, change, signed)
 
     def _check_signed(self, asked: Asked, signed: bytes, transformed: bytes) -> None:

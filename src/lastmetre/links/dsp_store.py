@@ -42,8 +42,8 @@ create table reply (request_id text, stage text, digest blob not null, reply blo
     primary key (request_id, stage)) without rowid;
 create table lane (originator_id blob, target_id blob, lane text, seen text, sealed text,
     primary key (originator_id, target_id, lane)) without rowid;
-create table pre_command (request_id text primary key, variant text not null, pre_command blob not null,
-    spent integer not null) without rowid;
+create table pre_command (request_id text primary key, variant text not null, pre_command blob not null)
+    without rowid;
 create table broker_counter (target_id blob primary key, counter integer not null) without rowid;
 create table command (request_id text primary key, user_id blob not null, service_reference text not null,
     variant text not null, target_id blob not null, hub_id blob not null, originator_id blob not null,
@@ -167,18 +167,13 @@ class SqliteDspChange:
 
     def pre_command(self, request_id: str) -> PreCommandRecord | None:
         """What was transformed under this RequestID."""
-        row = self._one("select variant, pre_command, spent from pre_command where request_id = ?", request_id)
-        return None if row is None else PreCommandRecord(row[0], row[1], bool(row[2]))
+        row = self._one("select variant, pre_command from pre_command where request_id = ?", request_id)
+        return None if row is None else PreCommandRecord(*row)
 
     def keep_pre_command(self, request_id: str, record: PreCommandRecord) -> None:
-        """Keep or replace what was transformed under this RequestID."""
-        self._do(
-            "insert or replace into pre_command values (?, ?, ?, ?)",
-            request_id,
-            record.service_reference_variant,
-            record.pre_command,
-            record.spent,
-        )
+        """Keep what was transformed under this RequestID."""
+        statement = "insert into pre_command values (?, ?, ?)"
+        self._do(statement, request_id, record.service_reference_variant, record.pre_command)
 
     def next_broker_counter(self, target_id: bytes) -> int:
         """The next counter of the ACB at a device."""
