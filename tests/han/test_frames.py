@@ -29,6 +29,7 @@ MESSAGE = bytes.fromhex(
     "0402143733393431363536383830393530383034343835009d0c47862c132235b7a228e3"
 )
 ASDU = bytes.fromhex("0911010100") + MESSAGE
+assert ASDU[70:].hex() == "363536383830393530383034343835009d0c47862c132235b7a228e3"  # as published
 
 CAPTURE = [
     # (the frame as published, what it says).  Source: han.md 4.2
@@ -45,8 +46,7 @@ CAPTURE = [
         (PPMID, HUB, 3, ApsData(1, 0x0704, 0x0109, 1, 3, ASDU[:70], FirstBlock(2))),
     ),
     (
-        "618804621a0000214a 48000000214a1e04 c001040709010103 0201 363536383830393530383034343835"
-        "009d0c47862c132235b7a228e3",
+        "618804621a0000214a 48000000214a1e04 c001040709010103 0201" + ASDU[70:].hex(),
         (PPMID, HUB, 4, ApsData(1, 0x0704, 0x0109, 1, 3, ASDU[70:], LaterBlock(1))),
     ),
     (

@@ -14,7 +14,7 @@ Frames are handed over at once and in order; what is for a radio elsewhere comes
 from __future__ import annotations
 
 from collections import deque
-from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Final, Generic, NamedTuple, TypeVar
 
 from lastmetre.han.errors import HanDecodeError
 from lastmetre.han.frames import parse_mac
@@ -25,6 +25,9 @@ if TYPE_CHECKING:
     from lastmetre.han.devices import Core
 
 T = TypeVar("T")
+
+HEARD_MAX: Final = 65_536
+"""Frames kept for ``heard``; when nobody asks, the oldest are forgotten. DESIGN CHOICE."""
 
 
 class Heard(NamedTuple, Generic[T]):
@@ -39,7 +42,7 @@ class Medium(Generic[T]):
 
     def __init__(self, cores: Mapping[int, Core[T]]) -> None:
         self._cores = dict(cores)
-        self._heard: list[bytes] = []
+        self._heard: deque[bytes] = deque(maxlen=HEARD_MAX)
         self._outside: list[bytes] = []
 
     def receive(self, frame: bytes, now: float) -> list[Heard[T]]:
@@ -77,7 +80,8 @@ class Medium(Generic[T]):
 
     def heard(self) -> list[bytes]:
         """Every frame that was on the air since the last call, in order."""
-        frames, self._heard = self._heard, []
+        frames = list(self._heard)
+        self._heard.clear()
         return frames
 
     def _collect(self) -> deque[bytes]:
