@@ -40,6 +40,14 @@ class SupplierKeys:
         """The DSP's identifier: who must have signed what comes from the DCC."""
         return self._dsp_id
 
+    def check(self) -> None:
+        """Asks for every key once, so that one that is missing is known at the start; raises the key store's error."""
+        for use in KeyUse:
+            self._keys.private_key(self._entity_id, use)
+        if self._certificates.find_certificate(self._dsp_id, KeyUse.DIGITAL_SIGNATURE) is None:
+            raise SupplierError(f"there is no signing certificate of the DSP {self._dsp_id.hex()}")
+        assert self.signer
+
     @property
     def signing_key(self) -> ec.EllipticCurvePrivateKey:
         """The key that signs Pre-Commands."""

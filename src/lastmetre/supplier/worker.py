@@ -23,6 +23,7 @@ from lastmetre.supplier.counters import floor, originator_counter
 from lastmetre.supplier.errors import CountersExhausted, DspUnreachable, DspWillNotRead, LaneBusy, PreparationFailed
 from lastmetre.supplier.orders import (
     BEFORE_THE_END,
+    FINAL,
     Attempt,
     AttemptState,
     Event,
@@ -55,6 +56,7 @@ AT_ONCE_MAX: Final = 16
 """Orders worked on at the same time: enough to hide the DCC's answer times, too few to hurt it."""
 IDLE_S: Final = 30.0
 """The loop looks at least this often, whatever it was told."""
+STORE_RETRY_S: Final = 1.0
 MADE_AGAIN_MAX: Final = 3
 """New counters for one order; a DCC that refuses three in a row has another trouble."""
 _SENT: Final = ("signed_pre_command", "service_request")
@@ -99,16 +101,23 @@ class Worker:
             while True:
                 self._wake.clear()
                 seen = self._store.changes
-                orders = await self._store.open_orders()
-                for order in orders:
-                    if not self.is_due(order):
-                        continue
-                    if order.order_id in self._busy:
-                        self._passed_over.add(order.order_id)
-                    else:
-                        self._busy.add(order.order_id)
-                        tasks.create_task(self._work(order.order_id, slots))
+                try:
+                    orders = await self._store.open_orders()
+                except Exception:  # a store that is away comes back; nothing is lost by waiting for it
+                    logger.exception("the store does not answer")
+                    await asyncio.sleep(STORE_RETRY_S)
+                    continue
+                for order in filter(self.is_due, orders):
+                    self._begin(order.order_id, tasks, slots)
                 await self._sleep(seen, orders)
+
+    def _begin(self, order_id: str, tasks: asyncio.TaskGroup, slots: asyncio.Semaphore) -> None:
+        """One step at a time per order: what comes while one is under way is looked at when it ends."""
+        if order_id in self._busy:
+            self._passed_over.add(order_id)
+        else:
+            self._busy.add(order_id)
+            tasks.create_task(self._work(order_id, slots))
 
     async def _work(self, order_id: str, slots: asyncio.Semaphore) -> None:
         moved_on = False
@@ -211,8 +220,12 @@ class Worker:
 
     async def _later(self, order: Order, why: str) -> bool:
         wait_s = min(self._policy.resend_after_s * 2**order.failures, self._policy.resend_max_s)
-        after = replace(order, why=why, failures=order.failures + 1, retry_at=self._now() + wait_s)
-        return await self._apply(order, Change(after, "order_waits", why)) is not None
+        ended = order.state in FINAL  # only its Response waits; why it ended stays
+        after = replace(
+            order, why=order.why if ended else why, failures=order.failures + 1, retry_at=self._now() + wait_s
+        )
+        event = "response_return_waits" if ended else "order_waits"
+        return await self._apply(order, Change(after, event, why)) is not None
 
     async def _troubled(self, order_id: str, error: Exception) -> bool:
         order = await self._store.order(order_id)
@@ -378,6 +391,6 @@ class Worker:
         outcome = preparation.read_acknowledgement(document, answer, self._keys, self._now())
         if isinstance(outcome, Refusal):
             return await self._failed(order, f"the DCC refused the Response: {outcome.code}")
-        after = replace(order, returning=Return.DONE, why="", retry_at=0, failures=0)
+        after = replace(order, returning=Return.DONE, retry_at=0, failures=0)
         kept = Document("return_local_command_response", self._now(), document)
         return await self._apply(order, Change(after, "response_returned_to_dcc", outcome.code, (kept,))) is not None

@@ -1,0 +1,313 @@
+"""``lastmetre serve supplier``: the delivery service as a process. Its settings, and how its parts fit together.
+
+Settings, in TOML (paths are taken from the working directory; ids are 16 hexadecimal digits)::
+
+    entity_id = "00005eef10000010"       # the Business Originator of every Command
+    dsp_id = "00005eef10000002"          # who signs what comes from the DCC
+    certificates = "smki/certificates"   # everybody's
+    keys = "smki/parties/supplier/keys"  # the supplier's own only
+
+    [store]                              # the embedded PostgreSQL in a folder of ours ...
+    folder = "supplier/postgres"
+    # owner_url = "postgresql://..."     # ... or any PostgreSQL: its owner runs migrations,
+    # application_url = "postgresql://..." # a plain role does everything else
+
+    [api]
+    port = 8000                          # 0, the default of every port, takes any; the ready event tells which
+    token = "..."
+
+    [tls]
+    ca = "smki/tls/ca.pem"
+    certificate = "smki/parties/supplier/tls.pem"
+    key = "smki/parties/supplier/tls.key"
+
+    [duis]
+    url = "https://localhost:9080"       # the DSP's services
+    receive_port = 9090                  # our Receive Response
+
+    [bearer]
+    kind = "https"                       # agents poll us; or "mqtt"
+    port = 9443                          # https: where we listen; mqtt: the broker's port
+    # host = "127.0.0.1"                 # mqtt: the broker's name
+
+    [[device]]
+    device_id = "00005eef100000a0"
+    hub_id = "00005eef100000a2"
+    agent_id = "00005eef100000a4"        # the PPMID whose agent carries Commands; leave out where there is none
+    wan = "none"                         # or "down", or "good"
+    type = "ESME"                        # the default
+    gbcs_version = "4.3"                 # the default
+
+    [policy]                             # all optional
+    redeliver_after_s = 5
+    resend_after_s = 5
+    resend_max_s = 300
+    return_responses = true
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import random
+import time
+import uuid
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import msgspec
+from psycopg.conninfo import conninfo_to_dict
+
+from lastmetre.cli.problems import ProblemError
+from lastmetre.cli.processes import tell_line
+from lastmetre.links.bearer_https import create_bearer_app
+from lastmetre.links.duis_http import DspClient, DuisLinkError, DuisRefused, create_receive_response_app
+from lastmetre.links.keystore import Keyring, KeyStoreError
+from lastmetre.links.order_store import open_store, prepare_schema
+from lastmetre.links.postgres import DatabaseUrls, EmbeddedPostgres
+from lastmetre.links.supplier_api import create_supplier_api
+from lastmetre.links.tls import client_context, serve, server_context
+from lastmetre.supplier.delivery import Delivery
+from lastmetre.supplier.desk import OrderDesk
+from lastmetre.supplier.errors import DspUnreachable, DspWillNotRead, SupplierError
+from lastmetre.supplier.keys import SupplierKeys
+from lastmetre.supplier.roads import Device, RoadPolicy, WanCoverage
+from lastmetre.supplier.worker import Worker
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+    from typing import Any
+
+    from lastmetre.links.order_store import PostgresOrderStore
+
+EntityId = Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{16}$")]
+Port = Annotated[int, msgspec.Meta(ge=0, le=65_535)]
+Seconds = Annotated[int, msgspec.Meta(ge=1)]
+Token = Annotated[str, msgspec.Meta(min_length=16)]
+LOOPBACK = "127.0.0.1"
+
+
+class StoreSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Where the orders are kept: a folder for the embedded server, or two URLs."""
+
+    folder: str | None = None
+    owner_url: str | None = None
+    application_url: str | None = None
+
+
+class ApiSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The API; its token is shown by every caller."""
+
+    token: Token
+    host: str = LOOPBACK
+    port: Port = 0
+
+
+class TlsFiles(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The supplier's identity towards DSP, agents and broker."""
+
+    ca: str
+    certificate: str
+    key: str
+
+
+class DuisSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The DSP's services, and our Receive Response."""
+
+    url: str
+    receive_host: str = LOOPBACK
+    receive_port: Port = 0
+
+
+class BearerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How the PPMIDs' agents reach us."""
+
+    kind: Literal["https", "mqtt"] = "https"
+    host: str = LOOPBACK
+    port: Port = 0
+
+
+class DeviceRow(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One device, and what leads to it."""
+
+    device_id: EntityId
+    hub_id: EntityId
+    wan: WanCoverage
+    agent_id: EntityId | None = None
+    type: str = "ESME"
+    gbcs_version: str = "4.3"
+
+
+class PolicySettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How roads are used (``supplier.roads.RoadPolicy``)."""
+
+    redeliver_after_s: Seconds = RoadPolicy().redeliver_after_s
+    resend_after_s: Seconds = RoadPolicy().resend_after_s
+    resend_max_s: Seconds = RoadPolicy().resend_max_s
+    return_responses: bool = RoadPolicy().return_responses
+
+
+class SupplierSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Everything ``serve supplier`` reads from its file."""
+
+    entity_id: EntityId
+    dsp_id: EntityId
+    certificates: str
+    keys: str
+    store: StoreSettings
+    api: ApiSettings
+    tls: TlsFiles
+    duis: DuisSettings
+    device: tuple[DeviceRow, ...]
+    bearer: BearerSettings = BearerSettings()
+    policy: PolicySettings = PolicySettings()
+
+
+class SystemClock:
+    """The machine's clock."""
+
+    def now_ms(self) -> int:
+        """UTC, milliseconds since 1970."""
+        return time.time_ns() // 1_000_000
+
+
+class Dsp:
+    """``supplier.ports.DspPort`` over HTTPS: the link's errors in the supplier's words."""
+
+    def __init__(self, client: DspClient) -> None:
+        self._client = client
+
+    async def transform(self, xml: bytes) -> bytes:
+        """Command Variant 4."""
+        return await self._ask(self._client.transform, xml)
+
+    async def send_command(self, xml: bytes) -> bytes:
+        """Command Variants 1, 3, 5 and 7."""
+        return await self._ask(self._client.send_command, xml)
+
+    async def non_device(self, xml: bytes) -> bytes:
+        """Command Variants 2, 6 and 8."""
+        return await self._ask(self._client.non_device, xml)
+
+    async def _ask(self, service: Callable[[bytes], Awaitable[bytes]], xml: bytes) -> bytes:
+        try:
+            return await service(xml)
+        except DuisLinkError as error:
+            raise DspUnreachable(str(error)) from error
+        except DuisRefused as error:
+            raise DspWillNotRead(str(error)) from error
+
+
+async def run_supplier(settings: SupplierSettings, ending: asyncio.Event) -> None:
+    """Run the delivery service until ``ending`` is set; a fault of its worker ends it, for its starter to see."""
+    tls = (Path(settings.tls.ca), Path(settings.tls.certificate), Path(settings.tls.key))
+    clock, policy = SystemClock(), RoadPolicy(**msgspec.structs.asdict(settings.policy))
+    keys, devices = _keys(settings), _devices(settings)
+    async with contextlib.AsyncExitStack() as stack:
+        store = await stack.enter_async_context(_store(settings.store))
+        client = await stack.enter_async_context(DspClient(settings.duis.url, client_context(*tls)))
+        common: dict[str, Any] = {  # Any: the parts all three need, by name
+            "store": store, "keys": keys, "devices": devices, "clock": clock, "tell": tell_line,
+        }  # fmt: skip
+        delivery = Delivery(policy=policy, **common)
+        worker = Worker(policy=policy, dsp=Dsp(client), **common)
+        desk = OrderDesk(new_id=lambda: uuid.uuid4().hex, **common)
+
+        api = create_supplier_api(desk, settings.api.token)
+        served_api = await stack.enter_async_context(serve(api, settings.api.host, settings.api.port, None))
+        receive = create_receive_response_app(delivery.receive_response)
+        duis = settings.duis
+        served_duis = await stack.enter_async_context(
+            serve(receive, duis.receive_host, duis.receive_port, server_context(*tls))
+        )
+        running: list[Coroutine[Any, Any, None]] = [worker.run()]
+        bearer_port = await _bearer(settings, delivery, tls, stack, running)
+        tell_line(
+            "ready", party="supplier", api_port=served_api.port, receive_port=served_duis.port, bearer_port=bearer_port
+        )
+        await _until_ending(running, ending)
+
+
+async def _bearer(
+    settings: SupplierSettings,
+    delivery: Delivery,
+    tls: tuple[Path, Path, Path],
+    stack: contextlib.AsyncExitStack,
+    running: list[Coroutine[Any, Any, None]],
+) -> int:
+    """Opens the way to the agents; its port, ours or the broker's."""
+    bearer = settings.bearer
+    if bearer.kind == "https":
+        app = create_bearer_app(delivery)
+        served = await stack.enter_async_context(serve(app, bearer.host, bearer.port, server_context(*tls)))
+        return served.port
+    from lastmetre.links.bearer_mqtt import MqttHeadEnd
+
+    agents = sorted({bytes.fromhex(row.agent_id) for row in settings.device if row.agent_id is not None})
+    head_end_id = bytes.fromhex(settings.entity_id)
+    head_end = MqttHeadEnd(bearer.host, bearer.port, client_context(*tls), head_end_id, delivery, agents, random.random)
+    running.append(head_end.run())
+    return bearer.port
+
+
+async def _until_ending(running: list[Coroutine[Any, Any, None]], ending: asyncio.Event) -> None:
+    tasks = [asyncio.create_task(work) for work in running]
+    end = asyncio.create_task(ending.wait())
+    try:
+        await asyncio.wait((*tasks, end), return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in (*tasks, end):
+            task.cancel()
+        for task in tasks:
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
+
+
+@contextlib.asynccontextmanager
+async def _store(settings: StoreSettings) -> AsyncIterator[PostgresOrderStore]:
+    """The store, its schema up to date. An embedded server that we started is stopped again."""
+    server = None
+    if settings.folder is not None and settings.owner_url is None and settings.application_url is None:
+        server = EmbeddedPostgres(Path(settings.folder))
+        urls = await asyncio.to_thread(server.start)
+    elif settings.folder is None and settings.owner_url is not None and settings.application_url is not None:
+        urls = DatabaseUrls(settings.owner_url, settings.application_url)
+    else:
+        raise ProblemError("[store] needs either folder, or owner_url and application_url")
+    try:
+        role = conninfo_to_dict(urls.application).get("user")
+        if not role:
+            raise ProblemError("[store] application_url must name its role: postgresql://ROLE:PASSWORD@HOST/DATABASE")
+        await asyncio.to_thread(prepare_schema, urls.owner, str(role))
+        async with open_store(urls.application) as store:
+            yield store
+    finally:
+        if server is not None:
+            await asyncio.to_thread(server.stop)
+
+
+def _keys(settings: SupplierSettings) -> SupplierKeys:
+    try:
+        keyring = Keyring.open(certificates=Path(settings.certificates), keys=Path(settings.keys))
+        keys = SupplierKeys(bytes.fromhex(settings.entity_id), bytes.fromhex(settings.dsp_id), keyring, keyring)
+        keys.check()
+    except (KeyStoreError, SupplierError) as error:
+        raise ProblemError(str(error)) from error
+    return keys
+
+
+def _devices(settings: SupplierSettings) -> dict[bytes, Device]:
+    devices = {}
+    for row in settings.device:
+        device_id = bytes.fromhex(row.device_id)
+        if device_id in devices:
+            raise ProblemError(f"device {row.device_id} stands twice in the settings")
+        devices[device_id] = Device(
+            device_id=device_id,
+            hub_id=bytes.fromhex(row.hub_id),
+            wan=row.wan,
+            agent_id=None if row.agent_id is None else bytes.fromhex(row.agent_id),
+            device_type=row.type,
+            gbcs_version=row.gbcs_version,
+        )
+    return devices
