@@ -29,8 +29,9 @@ OFFER_RETRY_S: Final = (5, 10, 30, 60, 300)
 """Pause before a Command that the tunnel did not take is offered again; the last value repeats until expiry. Others are
 offered meanwhile: one bad Command does not hold up the rest (T35)."""
 
-TRANSFER_S: Final = 120
-"""How long one transfer up the tunnel may take, fragments and retries included, before it counts as failed."""
+TRANSFER_S: Final = 240
+"""How long one transfer up the tunnel may take before it counts as failed: longer than the HAN holds a message for a
+tunnel that just closed (180 s, HAN reference 2.2)."""
 
 IDLE_S: Final = 60
 """How often an agent with nothing to do looks at the clock."""

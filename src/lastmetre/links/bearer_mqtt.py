@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 
     from lastmetre.supplier.ports import Outbox
 
+MQTT_PORT: Final = 8883
+"""MQTT over TLS."""
 QOS: Final = 1
 KEEP_ALIVE_S: Final = 60
 OPERATION_S: Final = 5.0

@@ -1,0 +1,240 @@
+"""``lastmetre agent``: the PPMID's agent as a process. Its settings, and how its rooms and links are put together.
+
+Settings, in TOML (paths are taken from the working directory; ids are 16 hexadecimal digits)::
+
+    agent_id = "00005eef100000a4"        # the PPMID: its certificate's name, its EUI-64 on the HAN
+    hub_id = "00005eef100000a2"          # the one hub it serves
+    device_ids = ["00005eef100000a0"]    # the only devices it carries for; leave it out for any behind that hub
+    supplier_id = "00005eef10000010"     # the only supplier it talks to by HTTPS
+    bearer = "https"                     # or "mqtt"
+    url = "https://127.0.0.1:9090"       # or "mqtts://127.0.0.1:8883"
+    store = "agent-a/agent.sqlite"
+
+    [tls]
+    ca = "smki/tls/ca.pem"
+    certificate = "smki/tls/00005eef100000a4.pem"
+    key = "smki/tls/00005eef100000a4.key"
+
+    [air]
+    hub_port = 17754                     # the hub's UDP port on this machine
+    pan_id = 0x1A62
+    short_address = 0x4A21
+    esme_id = "00005eef100000a0"         # whom the buttons speak to
+    esme_short_address = 0x1001
+
+    [faceplate]                          # leave it out, and nobody can press anything
+    token = "at least sixteen characters"
+    port = 0                             # 0 takes any free port; the ready event tells which
+    pass_up = false                      # true: any bytes may be pushed up the tunnel (unsafe_bench)
+
+The faceplate does ``{"do": "display"}``, ``{"do": "press", "button": "enable-supply"}`` and, when allowed,
+``{"do": "pass-up", "message": "<hex>"}``.
+
+Events besides those of ``lastmetre.agent``: ``ready`` (party, agent_id, bearer, faceplate_port), ``button_pressed``
+(button), ``button_answered`` (button, outcome, status), ``han_frame_dropped`` (reason, detail),
+``bench_message_passed_up`` (message).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import random
+import secrets
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+from urllib.parse import urlsplit
+
+import msgspec
+
+from lastmetre.agent.core import Binding, StoreAndForward
+from lastmetre.agent.errors import AgentError
+from lastmetre.agent.keypad import BUTTONS, words_for
+from lastmetre.agent.runner import Runner
+from lastmetre.cli.problems import EXIT_FAILED, ProblemError
+from lastmetre.cli.processes import tell_line
+from lastmetre.links.agent_store import SqliteAgentStore
+from lastmetre.links.air import LOOPBACK
+from lastmetre.links.errors import LinkError
+from lastmetre.links.faceplate import FaceplateRefused, serve_faceplate
+from lastmetre.links.ppmid_radio import NoAnswerError, PpmidRadio, RadioSettings
+from lastmetre.links.tls import client_context
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from lastmetre.agent.ports import Bearer
+    from lastmetre.links.faceplate import Answer, Handler
+
+EntityId = Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{16}$")]
+Port = Annotated[int, msgspec.Meta(ge=0, le=65_535)]
+Short = Annotated[int, msgspec.Meta(ge=1, le=0xFFF7)]
+Pan = Annotated[int, msgspec.Meta(ge=0, le=0xFFFE)]
+
+
+class TlsFiles(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The agent's identity towards the supplier."""
+
+    ca: str
+    certificate: str
+    key: str
+
+
+class AirSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Where the PPMID is on the HAN."""
+
+    hub_port: Port
+    pan_id: Pan
+    short_address: Short
+    esme_id: EntityId
+    esme_short_address: Short
+
+
+class FaceplateSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The PPMID's front, for demonstrations."""
+
+    token: str
+    port: Port = 0
+    pass_up: bool = False
+
+
+class AgentSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Everything ``lastmetre agent`` reads from its file."""
+
+    agent_id: EntityId
+    hub_id: EntityId
+    supplier_id: EntityId
+    url: str
+    store: str
+    tls: TlsFiles
+    air: AirSettings
+    bearer: Literal["https", "mqtt"] = "https"
+    device_ids: tuple[EntityId, ...] | None = None
+    faceplate: FaceplateSettings | None = None
+
+
+class SystemClock:
+    """``agent.ports.Clock``: this machine's."""
+
+    def now(self) -> int:
+        """UTC in Unix seconds."""
+        return int(time.time())
+
+
+async def run_agent(settings: AgentSettings, ending: asyncio.Event) -> None:
+    """Run the agent until ``ending`` is set. A store that fails ends it, for its starter to see."""
+    try:
+        await _run(settings, ending)
+    except AgentError as error:
+        raise ProblemError(str(error), EXIT_FAILED) from error
+    except ExceptionGroup as group:
+        ours = group.subgroup((AgentError, LinkError))
+        if ours is None:
+            raise
+        raise ProblemError(str(ours.exceptions[0]), EXIT_FAILED) from group
+
+
+async def _run(settings: AgentSettings, ending: asyncio.Event) -> None:
+    async with contextlib.AsyncExitStack() as stack:
+        bearer = await _enter_bearer(settings, stack)
+        store = stack.enter_context(SqliteAgentStore(Path(settings.store)))
+        core = StoreAndForward(_binding(settings), store, tell_line)
+        radio = PpmidRadio(_radio_settings(settings), secrets.randbelow(256), tell_line)
+        runner = Runner(core, bearer, radio, SystemClock(), random.SystemRandom().random, tell_line)
+        radio.on_opened = runner.tunnel_opened
+        radio.on_closed = runner.tunnel_closed
+        radio.on_message = runner.message_from_tunnel
+        faceplate_port = None
+        if settings.faceplate is not None:
+            front = settings.faceplate
+            handlers = _handlers(settings, front, radio)
+            faceplate_port = await stack.enter_async_context(
+                serve_faceplate(LOOPBACK, front.port, front.token, handlers)
+            )
+        pumping = await stack.enter_async_context(radio.running())
+        tell_line(
+            "ready", party="agent", agent_id=settings.agent_id, bearer=settings.bearer, faceplate_port=faceplate_port
+        )
+        await _until_ending(runner, pumping, ending)
+
+
+async def _until_ending(runner: Runner, pumping: asyncio.Task[None], ending: asyncio.Event) -> None:
+    """Until it is told to end, or a part ends by itself, which only an error makes it do."""
+    working = asyncio.create_task(runner.run())
+    end = asyncio.create_task(ending.wait())
+    try:
+        done, _ = await asyncio.wait((working, pumping, end), return_when=asyncio.FIRST_COMPLETED)
+        for task in done:
+            task.result()
+    finally:
+        working.cancel()
+        end.cancel()
+        await asyncio.gather(working, end, return_exceptions=True)
+
+
+async def _enter_bearer(settings: AgentSettings, stack: contextlib.AsyncExitStack) -> Bearer:
+    """The way to the supplier; only the library of the bearer in use is loaded."""
+    context = client_context(Path(settings.tls.ca), Path(settings.tls.certificate), Path(settings.tls.key))
+    parts = urlsplit(settings.url)
+    scheme = {"https": "https", "mqtt": "mqtts"}[settings.bearer]
+    if parts.scheme != scheme or not parts.hostname:
+        raise ProblemError(f"url must begin with {scheme}:// and name a host; it is {settings.url}")
+    if settings.bearer == "https":
+        from lastmetre.links.bearer_https import HttpsBearer
+
+        return await stack.enter_async_context(HttpsBearer(settings.url, context, bytes.fromhex(settings.supplier_id)))
+    from lastmetre.links.bearer_mqtt import MQTT_PORT, MqttBearer
+
+    return await stack.enter_async_context(
+        MqttBearer(parts.hostname, parts.port or MQTT_PORT, context, bytes.fromhex(settings.agent_id))
+    )
+
+
+def _binding(settings: AgentSettings) -> Binding:
+    devices = settings.device_ids
+    listed = None if devices is None else frozenset(map(bytes.fromhex, devices))
+    return Binding(bytes.fromhex(settings.hub_id), listed)
+
+
+def _radio_settings(settings: AgentSettings) -> RadioSettings:
+    air = settings.air
+    return RadioSettings(
+        bytes.fromhex(settings.agent_id),
+        bytes.fromhex(settings.hub_id),
+        (LOOPBACK, air.hub_port),
+        air.pan_id,
+        air.short_address,
+        {bytes.fromhex(air.esme_id): air.esme_short_address},
+    )
+
+
+def _handlers(settings: AgentSettings, front: FaceplateSettings, radio: PpmidRadio) -> Mapping[str, Handler]:
+    """What somebody in front of the display can do. It shows what the PPMID knows of itself, nothing of Commands."""
+    esme_id = bytes.fromhex(settings.air.esme_id)
+    shown: dict[str, str | None] = {"last_button": None, "last_outcome": None}
+
+    async def display(_request: Mapping[str, object]) -> Answer:
+        return {"hub": "connected" if radio.tunnel_is_open else "not connected", **shown}
+
+    async def press(request: Mapping[str, object]) -> Answer:
+        button = request.get("button")
+        if not isinstance(button, str) or button not in BUTTONS:
+            raise FaceplateRefused(f"the buttons are: {', '.join(BUTTONS)}")
+        tell_line("button_pressed", button=button)
+        status = None
+        try:
+            status = await radio.ask(esme_id, BUTTONS[button])
+            outcome = words_for(status)
+        except NoAnswerError:
+            outcome = "no answer"
+        shown.update(last_button=button, last_outcome=outcome)
+        tell_line("button_answered", button=button, outcome=outcome, status=status)
+        return {"outcome": outcome, "status": status}
+
+    handlers: dict[str, Handler] = {"display": display, "press": press}
+    if front.pass_up:
+        from lastmetre.cli.unsafe_bench import pass_up_handler
+
+        handlers["pass-up"] = pass_up_handler(radio.transfer, tell_line)
+    return handlers
