@@ -24,6 +24,7 @@ class Status(IntEnum):
     """The Default Response's statuses this package sends; any octet may come in (1.4, 3.5; the ZCL's own values)."""
 
     SUCCESS = 0x00
+    FAILURE = 0x01
     NOT_AUTHORIZED = 0x7E
     MALFORMED_COMMAND = 0x80
     UNSUPPORTED_CLUSTER_COMMAND = 0x81

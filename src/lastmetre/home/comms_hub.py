@@ -124,6 +124,11 @@ class CommsHub:
         """The WAN is gone."""
         self._wan_up = False
 
+    def keep_for_wan(self, message: bytes, now: int) -> None:
+        """Store a message until the WAN is there: it is down, or took it back."""
+        self._wan_store.append((now, message))
+        self._tell("hub_stored_for_wan", hub_id=self.chf_id.hex(), message=message.hex())
+
     # --- judgement ---
 
     def _take(self, road: Road, sender_id: bytes | None, message: bytes, now: int) -> list[Deliver]:
@@ -186,7 +191,7 @@ class CommsHub:
         if self._wan_up:
             deliveries.append(Deliver(None, message))
         else:
-            self._wan_store.append((now, message))
+            self.keep_for_wan(message, now)
         return deliveries
 
     def _within_rate(self, sender_id: bytes, now: int) -> bool:
