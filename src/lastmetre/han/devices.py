@@ -18,7 +18,7 @@
 ``first_counter`` is any octet from chance, so that a device that restarts does not take up its counters again.
 
 Rules: what is not understood is answered as the ZCL says (0x81) and told as ``Dropped``; that covers an OTA server's
-frames at the hub (reference/han.md 3.5). A device without a tunnel announces itself at once and every minute, so that
+frames at the hub (reference/han.md 3.5). A device without a tunnel announces itself at once and every 20 s, so that
 a hub that thinks the old tunnel alive opens a new one (``zdo``).
 """
 
@@ -320,7 +320,7 @@ class Device(_Endpoint):
         return self._watch(events, now)
 
     def _watch(self, events: list[Event], now: float) -> list[Event]:
-        """Announce when there is no tunnel: at once when it was lost, and every minute."""
+        """Announce when there is no tunnel: at once when it was lost, and again and again."""
         if any(isinstance(event, TunnelClosed) for event in events):
             self._announce_at = now
         if self.server.tunnel_with(self.hub) is None and self._announce_at <= now:

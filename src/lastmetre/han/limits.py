@@ -58,5 +58,6 @@ TRANSFER_ANSWER_S: Final = 10.0
 """How long a Default Response is awaited once a message is delivered. DESIGN CHOICE."""
 RESENDS_MAX: Final = 2
 """Times a message is sent again after NoSuchTunnel, which proves it was not taken. DESIGN CHOICE."""
-ANNOUNCE_S: Final = 60.0
-"""How often a device without a tunnel announces itself, so that a hub which missed it finds it. DESIGN CHOICE."""
+ANNOUNCE_S: Final = 20.0
+"""How often a device without a tunnel announces itself, so that a hub which missed it finds it. DESIGN CHOICE: longer
+than ``DUPLICATE_S``, or a restarted device that begins at its old counter could be taken for a repeat twice."""
