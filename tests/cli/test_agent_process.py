@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import json
 import os
+import socket
 import subprocess
 import sys
 import time
@@ -21,8 +22,10 @@ from lastmetre.han import Hub, LocalChangeSupply, MessageReceived, TunnelOpened,
 from lastmetre.han.devices import Device
 from lastmetre.links.air import Pump, open_air, open_radio
 from lastmetre.links.bearer_https import create_bearer_app
+from lastmetre.links.bearer_mqtt import MqttHeadEnd
 from lastmetre.links.faceplate import FaceplateRefused, ask_faceplate
-from lastmetre.links.tls import serve, server_context
+from lastmetre.links.mosquitto import BrokerFiles, find_mosquitto, mosquitto_config, running_mosquitto
+from lastmetre.links.tls import client_context, serve, server_context
 from lastmetre.relay import ReceiptKind, decode_receipt
 from tests.agent_world import ESME, HUB, PPMID, SUPPLIER, answer, command, envelope
 from tests.outbox import ListOutbox
@@ -94,7 +97,9 @@ async def emulated_home() -> AsyncIterator[tuple[EmulatedHub, int]]:
             await asyncio.gather(*tasks, return_exceptions=True)
 
 
-def write_settings(directory: Path, ca: ThrowawayCa, url: str, hub_port: int, *, pass_up: bool = False) -> Path:
+def write_settings(
+    directory: Path, ca: ThrowawayCa, url: str, hub_port: int, *, pass_up: bool = False, bearer: str = "https"
+) -> Path:
     """A settings file for home A's agent."""
     pair = ca.issue(PPMID.hex())
     path = directory / "agent.toml"
@@ -104,7 +109,7 @@ agent_id = "{PPMID.hex()}"
 hub_id = "{HUB.hex()}"
 device_ids = ["{ESME.hex()}"]
 supplier_id = "{SUPPLIER.hex()}"
-bearer = "https"
+bearer = "{bearer}"
 url = "{url}"
 store = "{directory / "agent.sqlite"}"
 [tls]
@@ -202,6 +207,39 @@ def test_the_agent_carries_a_command_and_presses_buttons(tmp_path: Path) -> None
             agent.process.terminate()
             async with asyncio.timeout(10):
                 assert await agent.process.wait() == 0
+
+    asyncio.run(story())
+
+
+@pytest.mark.skipif(find_mosquitto() is None, reason="mosquitto is not installed")
+def test_the_agent_carries_a_command_by_mqtt(tmp_path: Path) -> None:
+    """The same through a broker: the envelope waits there for an agent that has been seen before."""
+
+    async def story() -> None:
+        ca = ThrowawayCa(tmp_path / "tls")
+        broker, us = ca.issue("broker"), ca.issue(SUPPLIER.hex())
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            port = free.getsockname()[1]
+        files = BrokerFiles(broker.ca, broker.certificate, broker.key)
+        config = mosquitto_config(tmp_path / "broker", "127.0.0.1", port, files, [SUPPLIER])
+        outbox = ListOutbox()
+        async with emulated_home() as (hub, hub_port), running_mosquitto(config, "127.0.0.1", port):
+            settings = write_settings(tmp_path, ca, f"mqtts://127.0.0.1:{port}", hub_port, bearer="mqtt")
+            context = client_context(us.ca, us.certificate, us.key)
+            head_end = MqttHeadEnd("127.0.0.1", port, context, SUPPLIER, outbox, [PPMID], lambda: 0.0)
+            work = asyncio.create_task(head_end.run())
+            await asyncio.wait_for(head_end.connected.wait(), 10)
+            async with agent_process(settings) as agent:
+                await agent.until("tunnel_opened")
+                # What is published before the agent's first session is nobody's: a supplier hands it out again.
+                while not outbox.receipts:
+                    await outbox.put(PPMID, _envelope("order-1"))
+                    await asyncio.sleep(0.2)
+                while ReceiptKind.RESPONSE not in [decode_receipt(receipt).kind for _, receipt in outbox.receipts]:
+                    await outbox.until_receipts(len(outbox.receipts) + 1)
+            assert hub.passed_up == [command(7)]
+            work.cancel()
+            await asyncio.gather(work, return_exceptions=True)
 
     asyncio.run(story())
 
