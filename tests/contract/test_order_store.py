@@ -211,14 +211,14 @@ def test_a_lane_has_one_holder(opened: OpenStore) -> None:
         top_up = await store.place(new := new_order(first.device_id, lane=Lane.TOP_UP), entry(new))
         held = await store.change(first, replace(first, lane_held=True), entry(first))
         assert held is not None
-        assert await store.lane_holder(first.device_id, Lane.ORDINARY) == first.order_id
+        assert await store.lane_queue(first.device_id, Lane.ORDINARY) == [held, second]
         with pytest.raises(LaneBusy):
             await store.change(second, replace(second, lane_held=True), entry(second))
         assert await store.change(top_up, replace(top_up, lane_held=True), entry(top_up)) is not None
         cancelled = moved(held, Event.CANCELLED, NOW)
         assert cancelled is not None
         await store.change(held, cancelled, entry(cancelled))
-        assert await store.lane_holder(first.device_id, Lane.ORDINARY) is None
+        assert await store.lane_queue(first.device_id, Lane.ORDINARY) == [second]
         assert await store.change(second, replace(second, lane_held=True), entry(second)) is not None
 
     run(opened, work)

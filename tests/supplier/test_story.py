@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -10,20 +11,26 @@ from typing import TYPE_CHECKING
 import pytest
 
 from lastmetre.dcc.ports import Service
+from lastmetre.duis.documents import LocalCommand, PreCommand, answer, build_signed_response, parse_request
 from lastmetre.gbcs.catalogue import Lane
+from lastmetre.gbcs.message import df_part, parse_message
+from lastmetre.gbcs.protect import pre_command
 from lastmetre.home.supply import Supply
-from lastmetre.relay import ReceiptKind, RelayDecodeError
-from lastmetre.supplier import audit
+from lastmetre.relay import ReceiptKind, RelayDecodeError, decode_envelope
+from lastmetre.supplier import audit, preparation
 from lastmetre.supplier.errors import KeyReused, OrderRefused, TooLate
 from lastmetre.supplier.orders import AttemptState, Return, Road, State
 from lastmetre.supplier.roads import WanCoverage
 from lastmetre.supplier.views import order_view
+from tests import dsp_world
 from tests import own_world as own
 from tests.own_world import BROKER, ESME, OTHER_ESME, OTHER_SUPPLIER, PPMID, SUPPLIER
 from tests.supplier_world import DARK_PPMID, SupplierWorld, supplier_world
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from lastmetre.duis.documents import Payload
 
 CONFIGURATION = {
     "debt_recovery_rate_cap": 500, "emergency_credit_limit": 500_000, "emergency_credit_threshold": 100_000,
@@ -293,13 +300,113 @@ def test_another_command_than_ours_is_not_taken(world: SupplierWorld) -> None:
     run(story)
 
 
+def forged(world: SupplierWorld, payload: Payload | None, code: str = "I0") -> bytes:
+    """What a DSP that lies would sign in answer to the last request."""
+    request = parse_request(world.wire.sent[-1][1])
+    return build_signed_response(answer(request, code, world.clock.ms // 1000, payload), dsp_world.xml_signer(BROKER))
+
+
+def test_a_pre_command_that_says_something_else_is_not_signed(world: SupplierWorld) -> None:
+    """The DSP itself lies, over its own signature: arm was asked, disable came back. Named, and never signed."""
+
+    async def story() -> None:
+        order_id = await world.place("arm_supply")
+        await world.worker.step(order_id)
+        await world.worker.step(order_id)
+        counter = (await world.order(order_id)).originator_counter
+        assert counter is not None
+        asked = preparation.signed_request(
+            preparation.first_request(await world.order(order_id), world.keys), world.keys
+        )
+        world.wire.sent.append((Service.TRANSFORM, asked))
+        disable = pre_command(own.header("ECS43", counter), own.supply_script(counter, 52))
+        world.wire.forge = forged(world, PreCommand("4.3", disable))
+        await world.work()
+        order = await world.order(order_id)
+        assert order.state is State.FAILED_BEFORE_SEALING
+        assert "ECS43" in order.why
+        assert await world.names(order_id) == ["order"]
+
+    run(story)
+
+
+@pytest.mark.parametrize("service", ["arm_supply", "read_meter_balance"])
+def test_a_command_that_says_something_else_is_not_handed_on(world: SupplierWorld, service: str) -> None:
+    """Signed by the DSP, sealed by the broker, under our counter: not what we asked, or not sealed, is not taken."""
+
+    async def story() -> None:
+        for change in ("content", "no MAC", "no Command"):
+            world.clock.pass_s(1)
+            world.wire.forge = None
+            order_id = await world.place(service)
+            while await world.state(order_id) == "accepted":
+                await world.worker.step(order_id)
+            document = (await world.store.documents(order_id))[-1].content
+            world.wire.sent.append((Service.NON_DEVICE, document))
+            counter = (await world.order(order_id)).originator_counter
+            assert counter is not None
+            good = world.dsp.local_command(parse_request(document))
+            commands = {"content": own.read_balance(counter) if service == "arm_supply" else own.arm(counter)}
+            commands["no MAC"] = df_part(parse_message(good))
+            payload = LocalCommand(commands[change]) if change in commands else None
+            world.wire.forge = forged(world, payload)
+            await world.work()
+            order = await world.order(order_id)
+            assert (change, order.state) == (change, State.FAILED_BEFORE_SEALING)
+            assert order.command == b""
+
+    run(story)
+
+
+def test_a_refusal_after_a_lost_answer_proves_nothing(world: SupplierWorld) -> None:
+    """By WAN: the first answer was lost, the repeat is refused. It may have left the first time: still at large."""
+
+    async def story() -> None:
+        order_id = await world.place("read_meter_balance", roads=("wan",))
+        world.wire.lose_answers = 1
+        await world.work()
+        assert await world.state(order_id) == "at_large"
+        world.wire.forge = forged(world, None, "E41")
+        world.clock.pass_s(10)
+        await world.work()
+        order = await world.order(order_id)
+        assert (order.state, order.attempts[-1].tries) == (State.AT_LARGE, 2)
+        assert order.attempts[-1].said == "the DCC refused: E41"
+        await world.wan_round()
+        assert await world.state(order_id) == "confirmed"
+
+    run(story)
+
+
+def test_another_requests_acknowledgement_is_none(world: SupplierWorld) -> None:
+    """By WAN: an acknowledgement of an earlier request is no word on this one; the same octets go again."""
+
+    async def story() -> None:
+        await world.place("read_meter_balance", roads=("wan",))
+        await world.work()
+        await world.wan_round()
+        world.wire.forge = world.wire.answers[-1]
+        world.clock.pass_s(1)
+        order_id = await world.place("read_meter_balance", roads=("wan",))
+        await world.work()
+        order = await world.order(order_id)
+        assert (order.state, order.attempts[-1].state) == (State.AT_LARGE, AttemptState.HANDED_ON)
+        assert "belongs to request" in order.why
+        assert order.returning is Return.NOT_NEEDED
+        world.wire.forge = None
+        world.clock.pass_s(100)
+        await world.work()
+        assert (await world.order(order_id)).attempts[-1].state is AttemptState.TAKEN_BY_DCC
+        assert world.wire.sent[-1] == world.wire.sent[-2]
+
+    run(story)
+
+
 def test_a_counter_that_the_dcc_finds_too_low_is_taken_anew(world: SupplierWorld) -> None:
     """Another head-end of ours used higher counters: the order is made again with the next one, and succeeds."""
 
     async def story() -> None:
         ahead = world.clock.ms + 5_000
-        from tests import dsp_world
-
         world.dsp.now = world.clock.ms // 1000
         world.dsp.local_command(dsp_world.read_balance(ahead))
         order_id = await world.place("read_meter_balance")
@@ -426,6 +533,23 @@ def test_an_unacknowledged_envelope_goes_again(world: SupplierWorld) -> None:
     run(story)
 
 
+def test_an_agent_that_refused_is_not_asked_again(world: SupplierWorld) -> None:
+    """What it said is kept; the order stays at large, since its word proves nothing."""
+
+    async def story() -> None:
+        order_id = await world.place("arm_supply")
+        await world.work()
+        envelope = await world.poll()
+        assert envelope is not None
+        await world.say(envelope, ReceiptKind.REFUSED)
+        world.clock.pass_s(100)
+        assert await world.poll() is None
+        order = await world.order(order_id)
+        assert (order.state, order.attempts[0].said) == (State.AT_LARGE, "refused: not_offered")
+
+    run(story)
+
+
 def test_nothing_is_handed_on_at_or_past_the_deadline(world: SupplierWorld) -> None:
     """I3: sealed in time but not fetched in time: never handed over, and it ends expired unsent."""
 
@@ -507,6 +631,26 @@ def test_one_in_flight_per_lane(world: SupplierWorld) -> None:
     run(story)
 
 
+def test_an_order_without_a_road_is_overtaken(world: SupplierWorld) -> None:
+    """It blocks nobody while its road is closed; once it is open, it waits for whoever holds the lane, at rest."""
+
+    async def story() -> None:
+        good = world.devices[ESME]
+        world.devices[ESME] = replace(good, wan=WanCoverage.DOWN)
+        first = await world.place("read_meter_balance", roads=("wan",))
+        second = await world.place("arm_supply")
+        await world.work()
+        assert [await world.state(o) for o in (first, second)] == ["accepted", "sealed"]
+        world.devices[ESME] = good
+        await world.work()
+        assert "one Command in flight" in (await world.order(first)).why
+        await world.carry()
+        await world.work()
+        assert await world.state(first) == "at_large"
+
+    run(story)
+
+
 def test_unknown_lets_the_lane_go_on(world: SupplierWorld) -> None:
     """What is unknown does not block the meter for ever: the next, higher counter makes it harmless."""
 
@@ -526,6 +670,34 @@ def test_unknown_lets_the_lane_go_on(world: SupplierWorld) -> None:
     run(story)
 
 
+# --- the loop
+
+
+def test_the_loop_wakes_by_itself(world: SupplierWorld) -> None:
+    """Many orders placed while it runs: each is moved on in its turn without being asked."""
+
+    async def story() -> None:
+        loop = asyncio.create_task(world.worker.run())
+        first = await world.place("arm_supply")
+        rest = [await world.place("read_meter_balance") for _ in range(5)]
+        for expected in (first, *rest):
+            envelope = None
+            while envelope is None:
+                envelope = await world.delivery.next_envelope(PPMID, 5)
+            read = decode_envelope(envelope)
+            assert read.order_id == expected
+            await world.say(read, ReceiptKind.RESPONSE, world.execute(read.command))
+        while await world.store.open_orders():
+            await world.store.wait_for_change(world.store.changes, 5)
+        assert {(await world.order(o)).returning for o in (first, *rest)} == {Return.DONE}
+        assert not loop.done()
+        loop.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await loop
+
+    run(story)
+
+
 # --- the desk
 
 
@@ -541,6 +713,8 @@ def test_cancelling_in_time_and_too_late(world: SupplierWorld) -> None:
         assert await world.poll() is None
         second = await world.place("arm_supply")
         top_up = await world.place("top_up", values={"amount_pence": 100})
+        with pytest.raises(TooLate, match="digits were told"):
+            await world.desk.cancel(top_up)
         await world.work()
         while await world.poll() is not None:
             pass
@@ -641,12 +815,7 @@ def test_the_dcc_says_that_it_could_not_deliver(world: SupplierWorld) -> None:
     async def story() -> None:
         order_id = await world.place("read_meter_balance", roads=("wan",))
         await world.work()
-        from lastmetre.duis.documents import answer, build_signed_response, parse_request
-        from tests import dsp_world
-
-        request = parse_request(world.wire.sent[0][1])
-        pushed = build_signed_response(answer(request, "E20", world.clock.ms // 1000), dsp_world.xml_signer(BROKER))
-        assert await world.delivery.receive_response(BROKER, pushed)
+        assert await world.delivery.receive_response(BROKER, forged(world, None, "E20"))
         order = await world.order(order_id)
         assert order.state is State.AT_LARGE
         assert order.attempts[-1].said == "the DCC says E20"

@@ -207,12 +207,13 @@ class PostgresOrderStore:
         condition = "WHERE o.carrier_id = %s AND o.state IN ('sealed', 'at_large') ORDER BY o.placed_as"
         return await self._many(condition, carrier_id)
 
-    async def lane_holder(self, device_id: bytes, lane: Lane) -> str | None:
+    async def lane_queue(self, device_id: bytes, lane: Lane) -> list[Order]:
         """As in the port."""
-        query = "SELECT order_id FROM supplier.orders WHERE device_id = %s AND lane = %s AND lane_held"
-        async with self._pool.connection() as connection:
-            row = await (await connection.execute(query, [device_id, lane.value])).fetchone()
-        return None if row is None else str(row["order_id"])
+        condition = (
+            "WHERE o.device_id = %s AND o.lane = %s AND o.state IN ('accepted', 'prepared', 'sealed', 'at_large')"
+            " ORDER BY o.placed_as"
+        )
+        return await self._many(condition, device_id, lane.value)
 
     async def documents(self, order_id: str) -> list[Document]:
         """As in the port."""

@@ -157,8 +157,8 @@ class OrderStore(Protocol):
     async def orders_for_carrier(self, carrier_id: bytes) -> list[Order]:
         """Orders *sealed* or *at large* for a carrier, oldest first."""
 
-    async def lane_holder(self, device_id: bytes, lane: Lane) -> str | None:
-        """The order that holds a lane."""
+    async def lane_queue(self, device_id: bytes, lane: Lane) -> list[Order]:
+        """The orders of a lane up to *at large*, oldest first; at most one of them holds the lane."""
 
     async def next_counter(self, target_id: bytes, lane: Lane, lowest: int) -> int:
         """A lane value never given before: ``counters.next_value`` of the last one, kept before it is returned."""

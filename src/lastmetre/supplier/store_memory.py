@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from lastmetre.supplier.audit import ChainedEntry, Entry, chain
 from lastmetre.supplier.counters import next_value
 from lastmetre.supplier.errors import KeyReused, LaneBusy
-from lastmetre.supplier.orders import OPEN, Order, Return, State
+from lastmetre.supplier.orders import BEFORE_THE_END, OPEN, Order, Return, State
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -53,9 +53,9 @@ class MemoryOrderStore:
         if (stored.state, stored.version) != (before.state, before.version):
             return None
         if after.lane_held:
-            holder = await self.lane_holder(after.device_id, after.lane)
-            if holder not in (None, after.order_id):
-                raise LaneBusy(f"order {holder} holds the {after.lane} lane of {after.device_id.hex()}")
+            queue = await self.lane_queue(after.device_id, after.lane)
+            if any(order.lane_held and order.order_id != after.order_id for order in queue):
+                raise LaneBusy(f"another order holds the {after.lane} lane of {after.device_id.hex()}")
         new = replace(after, version=before.version + 1)
         self._orders[before.order_id] = new
         await self._wrote(entry, documents)
@@ -87,10 +87,10 @@ class MemoryOrderStore:
         with_carrier = {State.SEALED, State.AT_LARGE}
         return [o for o in self._orders.values() if o.carrier_id == carrier_id and o.state in with_carrier]
 
-    async def lane_holder(self, device_id: bytes, lane: Lane) -> str | None:
+    async def lane_queue(self, device_id: bytes, lane: Lane) -> list[Order]:
         """As in the port."""
-        held = (o for o in self._orders.values() if o.lane_held and o.device_id == device_id and o.lane is lane)
-        return next((o.order_id for o in held), None)
+        of_lane = [o for o in self._orders.values() if o.device_id == device_id and o.lane is lane]
+        return [order for order in of_lane if order.state in BEFORE_THE_END]
 
     async def next_counter(self, target_id: bytes, lane: Lane, lowest: int) -> int:
         """As in the port."""

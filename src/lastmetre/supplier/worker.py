@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import logging
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
@@ -269,16 +270,21 @@ class Worker:
         return await self._prepare(order, device)
 
     async def _take_lane(self, chosen: Order, order: Order) -> bool:
-        holder = await self._store.lane_holder(order.device_id, order.lane)
-        busy = f"waits for order {holder}: one Command in flight per lane"
-        if holder is not None:
-            return await self._waits(order, busy)
+        """One at a time, in the order in which they came: arm after disable is another thing than disable after arm."""
+        queue = await self._store.lane_queue(order.device_id, order.lane)
+        for other in queue:
+            if other.lane_held:
+                return await self._waits(order, f"waits for order {other.order_id}: one Command in flight per lane")
+        for other in itertools.takewhile(lambda other: other.order_id != order.order_id, queue):
+            way = choose(other.roads, self._devices[order.device_id], self._keys.dsp_id)
+            if not isinstance(way, Closed):  # one that has no road now is overtaken; it goes when it has one
+                return await self._waits(order, f"waits for order {other.order_id}, which came first")
         assert chosen.road is not None
         try:
             after = replace(chosen, lane_held=True, why="")
             return await self._apply(order, Change(after, "road_chosen", chosen.road.value)) is not None
         except LaneBusy:
-            return True  # somebody was quicker: look again
+            return False  # somebody was quicker; that change wakes us
 
     async def _prepare(self, order: Order, device: Device) -> bool:
         request = preparation.first_request(order, self._keys)

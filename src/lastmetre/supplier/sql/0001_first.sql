@@ -37,6 +37,8 @@ CREATE TABLE supplier.orders (
 
 -- One Command in flight per lane: two workers cannot both begin.
 CREATE UNIQUE INDEX one_in_flight ON supplier.orders (device_id, lane) WHERE lane_held;
+CREATE INDEX lane_queue ON supplier.orders (device_id, lane, placed_as)
+    WHERE state IN ('accepted', 'prepared', 'sealed', 'at_large');
 -- One counter, one message, for ever.
 CREATE UNIQUE INDEX one_message_per_counter ON supplier.orders (device_id, originator_counter)
     WHERE originator_counter IS NOT NULL;
