@@ -128,10 +128,14 @@ class TransferLane:
         self._flight = None
         return [TransferAccepted(flight.message.handle)]
 
-    def refused(self, tunnel_id: int, status: int) -> list[Event]:
-        """A TransferDataError came."""
+    def refused(self, sequence: int, tunnel_id: int, status: int) -> list[Event]:
+        """A TransferDataError came.
+
+        It must carry the sequence of the message on its way (DESIGN CHOICE, as ours do): one that comes late speaks
+        of an earlier message, and to send this one again would double it.
+        """
         flight = self._flight
-        if flight is None or flight.tunnel_id != tunnel_id:
+        if flight is None or (flight.sequence, flight.tunnel_id) != (sequence, tunnel_id):
             return []
         if status == TransferDataStatus.NO_SUCH_TUNNEL:
             flight.message.resends += 1

@@ -285,7 +285,7 @@ class TunnelServer:
 
     def _error(self, arrival: Arrival, command: TransferDataError, now: float) -> list[Event]:
         lane, tunnel = self._lanes.get(arrival.peer), self._tunnels.get(command.tunnel_id)
-        events = lane.refused(command.tunnel_id, command.status) if lane else []
+        events = lane.refused(arrival.frame.sequence, command.tunnel_id, command.status) if lane else []
         if (
             tunnel is not None
             and self._is_theirs(tunnel, arrival)
@@ -391,7 +391,7 @@ class TunnelClient:
         if isinstance(command, RequestTunnelResponse):
             return self._response(arrival, remote, command, now)
         if isinstance(command, TransferDataError):
-            return self._error(arrival.peer, remote, command, now)
+            return self._error(arrival, remote, command, now)
         if isinstance(command, TunnelClosureNotification):
             if command.tunnel_id != remote.tunnel_id:
                 return []
@@ -531,8 +531,9 @@ class TunnelClient:
         answer_status(self._node, arrival, Status.SUCCESS, now)
         return [MessageReceived(arrival.peer, command.data)]
 
-    def _error(self, peer: bytes, remote: _Remote, command: TransferDataError, now: float) -> list[Event]:
-        events = remote.lane.refused(command.tunnel_id, command.status)
+    def _error(self, arrival: Arrival, remote: _Remote, command: TransferDataError, now: float) -> list[Event]:
+        peer = arrival.peer
+        events = remote.lane.refused(arrival.frame.sequence, command.tunnel_id, command.status)
         lost = command.status in {TransferDataStatus.NO_SUCH_TUNNEL, TransferDataStatus.WRONG_DEVICE}
         if lost and command.tunnel_id == remote.tunnel_id:
             events += self._lost(peer, remote, "no_such_tunnel")
