@@ -121,6 +121,13 @@ def test_bad_frames_name_the_place(data: str, reader: Any, field: str, offset: i
     assert isinstance(caught.value, HanError)
 
 
+def test_secured_frames_are_named_as_such() -> None:
+    """Whoever captures a real network learns why its frames are not read."""
+    for data, reader in (("4802214a00001e01", parse_nwk), ("6001040709010101", parse_aps)):
+        with pytest.raises(HanDecodeError, match="is secured"):
+            reader(bytes.fromhex(data))
+
+
 def test_what_cannot_be_said_is_not_built() -> None:
     """Numbers that do not fit their fields are our own mistake and are called so."""
     with pytest.raises(HanValueError, match="MAC sequence"):

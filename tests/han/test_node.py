@@ -105,6 +105,22 @@ def test_silence_is_answered_by_three_retries_and_then_given_up() -> None:
     assert other != handle
 
 
+def test_every_block_has_its_own_retries() -> None:
+    """Each of two blocks is lost three times and comes through at the fourth: the message is delivered."""
+    hub, meter = _hub(), _meter()
+    handle = hub.send(METER_SHORT, bytes(100), CLUSTER, 0.0)
+    now, told = 0.0, []
+    for _block in range(2):
+        for _lost in range(3):
+            assert len(hub.outgoing()) == 1
+            now += limits.APS_ACK_TIMEOUT_S
+            assert hub.tick(now) == []
+        (frame,) = hub.outgoing()
+        meter.receive(frame, now)
+        told = [one for ack in meter.outgoing() for one in hub.receive(ack, now)]
+    assert told == [Delivered(handle)]
+
+
 def test_acknowledgements_of_other_things_do_not_count() -> None:
     """A wrong counter, cluster, endpoint or block, and a bitmap that says missing, leave the message unacknowledged."""
     hub, meter = _hub(), _meter()

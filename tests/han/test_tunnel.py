@@ -49,6 +49,7 @@ from lastmetre.han.tunnelling import (
     encode_command,
 )
 from lastmetre.han.zcl import DefaultResponse, ZclFrame, parse_zcl, read_default_response
+from lastmetre.han.zdo import DEVICE_ANNOUNCE, DeviceAnnounce
 from tests.han.support import (
     HUB,
     METER,
@@ -178,6 +179,14 @@ def test_an_idle_tunnel_is_closed_silently() -> None:
     assert one.server.tick(65_634.0) == []
     assert one.server.tick(65_635.0) == [TunnelClosed(HUB, 1, "inactive")]
     assert one.node.outgoing() == []
+
+
+def test_sending_keeps_a_tunnel_alive() -> None:
+    """Use is use in both directions: what the server sends puts the closing off, too."""
+    one = _Server()
+    one.ask(RequestTunnel())
+    one.server.send(HUB, b"x", 100.0)
+    assert one.server.next_deadline() == 65_635.0
 
 
 def test_the_rest_of_the_cluster() -> None:
@@ -418,6 +427,11 @@ def test_what_the_client_refuses() -> None:
     assert script.got.pop() == (TransferDataError(1, 2), 6)
     (told,) = script.command(RequestTunnelResponse(5, 0), 7)
     assert isinstance(told, Dropped)
+    script.tick(65_535.0)
+    sequence = script.last(RequestTunnel)
+    (told,) = script.command(RequestTunnelResponse(5, 0), sequence - 1)  # to an earlier request
+    assert isinstance(told, Dropped)
+    assert script.command(RequestTunnelResponse(1, 0), sequence) == []
     assert script.command(TransferData(1, b"x"), 8) == [MessageReceived(METER, b"x")]
 
 
@@ -556,8 +570,51 @@ def test_a_device_that_was_away_is_told_when_it_is_back() -> None:
     held = hub.send(PPMID, b"held", 40.0)
     wire.cores[PPMID_SHORT] = ppmid
     wire.run(60.0)
-    assert wire.of(0, TunnelOpened)[-1] == TunnelOpened(PPMID, 1)
+    assert wire.of(0, TunnelOpened)[2:] == [TunnelOpened(PPMID, 1)]
     assert wire.of(0, TransferAccepted)[-1] == TransferAccepted(held)
+
+
+def test_nobody_announces_another() -> None:
+    """An announcement under a false name, or a false address, closes no tunnel."""
+    hub, _meter, ppmid, wire = home()
+    wire.run(1.0)
+    for short, eui64 in ((METER_SHORT, METER), (PPMID_SHORT, METER), (METER_SHORT, PPMID)):
+        announce = DeviceAnnounce(1, short, eui64)
+        ppmid.node.send(0, announce.encode(), DEVICE_ANNOUNCE, wire.now, profile=0)
+        wire.run(wire.now + 1.0)
+    assert wire.of(0, TunnelClosed) == []
+    assert [event.reason for event in wire.of(0, Dropped) if isinstance(event, Dropped)] == ["not_its_address"] * 3
+    assert hub.client.tunnel_with(PPMID) == 1
+
+
+def test_other_endpoints_have_no_tunnel() -> None:
+    """What comes for an endpoint that is not there is answered as unsupported."""
+    hub, _meter, ppmid, wire = home()
+    wire.run(1.0)
+    request = encode_command(RequestTunnel(), from_server=False, sequence=1)
+    hub.node.send(PPMID_SHORT, request.encode(), CLUSTER, 1.0, destination_endpoint=2)
+    wire.run(2.0)
+    assert [event.reason for event in wire.of(PPMID_SHORT, Dropped) if isinstance(event, Dropped)] == ["unsupported"]
+    assert ppmid.server.tunnel_with(HUB) == 1
+
+
+def test_answers_to_plain_commands_come_from_the_server_asked() -> None:
+    """The wrong direction and the wrong sequence answer nothing."""
+    _hub, meter, ppmid, wire = home()
+    wire.run(1.0)
+    asked = ppmid.send_zse(METER, LocalChangeSupply(), 1.0)
+    wire.run(2.0)
+    (received,) = wire.of(METER_SHORT, ZseReceived)
+    assert isinstance(received, ZseReceived)
+    sequence = received.arrival.frame.sequence
+    for wrong, from_server in ((sequence, False), (sequence + 1 & 0xFF, True)):
+        frame = ZclFrame(0x0B, wrong, b"\x0c\x00", from_server=from_server, cluster_specific=False)
+        meter.node.send(PPMID_SHORT, frame.encode(), 0x0702, 2.0)
+    wire.run(3.0)
+    assert wire.of(PPMID_SHORT, ZseAnswered) == []
+    meter.answer_zse(received, 0, 3.0)
+    wire.run(4.0)
+    assert wire.of(PPMID_SHORT, ZseAnswered) == [ZseAnswered(asked, 0)]
 
 
 def test_joining_and_leaving() -> None:
