@@ -25,38 +25,51 @@ Event = dict[str, Any]  # Any: an event's values are whatever JSON holds
 
 SENTENCES: Final[Mapping[str, str]] = {
     # supplier
-    "order_accepted": "order {order} accepted: {service} for {device}",
-    "order_waiting": "order {order} waits: {reason}",
-    "pre_command_agreed": "Pre-Command says exactly what was asked ({use_case}); signed",
-    "order_sealed": "Command for {device} came back sealed",
-    "command_handed_on": "Command handed to the {road} road",
-    "receipt_taken": "receipt: {kind}",
-    "order_moved": "order {order}: {before} -> {after}",
+    "order_accepted": "order {order} accepted: {service} for device {device}, by {roads}",
+    "order_waits": "order {order} waits: {detail}",
+    "counter_taken": "order {order} takes Originator Counter {detail}",
+    "order_prepared": "order {order} prepared: {detail}",
+    "order_made_again": "order {order} is prepared anew: {detail}",
+    "order_sealed": "order {order}: the Command came back sealed, for local delivery",
+    "supplier command_handed_on": "order {order}: Command handed on: {carrier}",
+    "supplier command_handed_on_again": "order {order}: Command handed on again, the same bytes: {carrier}",
+    "supplier command_taken_by_dcc": "order {order}: receipt: the DCC has it for the SM WAN",
+    "supplier command_taken_by_agent": "order {order}: receipt: the agent has it stored",
+    "supplier command_taken_by_tunnel": "order {order}: receipt: taken by the tunnel",
+    "supplier response_received": "order {order}: a Response {use_case} arrived, by {road}",
+    "supplier command_taken": "order {order}: receipt: the agent has it stored",
+    "response_verified": "Response verified: made by the meter, for this Command: {words}",
+    "response_refused": "Response refused: {why}",
+    "order_confirmed": "order {order} confirmed",
+    "order_refused_by_device": "order {order}: refused by the device: {why}",
+    "order_unknown": "order {order} unknown: its deadline passed while it was at large",
+    "order_expired_unsent": "order {order} expired unsent: {detail}",
+    "response_returned_to_dcc": "order {order}: Response handed to the DCC [SRV 8.13]",
     # DSP
     "pre_command_made": "Service Request checked; Pre-Command {use_case} made",
     "command_sealed": "{use_case} checked and sealed: MAC by the access control broker",
-    "command_sent_by_wan": "{use_case} sent by SM WAN",
-    "response_from_wan": "Response {use_case} came back by SM WAN",
+    "command_sent_by_wan": "Command sent by SM WAN to hub {hub}",
+    "response_from_wan": "Response {use_case} came back by SM WAN ({verdict})",
     "response_pushed": "Response handed to the supplier",
-    "local_response_recorded": "Response of the local delivery recorded ({verdict}) [SRV 8.13]",
+    "local_response_recorded": "Response {use_case} of the local delivery recorded ({verdict})",
     "request_refused": "request refused: {code} {reason}",
     # agent
     "command_taken": "Command {use_case} taken and stored",
     "command_offered": "passes {use_case} up the Zigbee tunnel, byte for byte",
-    "command_taken_by_tunnel": "the hub's tunnel took it (that is all a PPMID can know)",
+    "command_taken_by_tunnel": "the tunnel took it (that is all a PPMID can know)",
     "response_received": "Response {use_case} came down the tunnel",
     "command_refused": "refuses what came: {reason}",
-    "button_pressed": "the customer presses: {button}",
-    "button_answered": "the meter answers the button: {outcome}",
-    "passed_up": "passes up bytes it was given: {use_case}",
+    "command_expired": "drops an expired Command",
+    "button_pressed": "the customer presses: {button} [PECS03, plain Zigbee to the meter]",
+    "button_answered": "the meter's answer: {outcome}",
+    "bench_message_passed_up": "passes up once more: {use_case}",
     # home
-    "hub_command_forwarded": "policy says yes: {use_case} from the {road} goes to the meter",
-    "hub_command_refused": "drops {use_case} from the {road}: {reason} (policy {policy})",
+    "hub_command_forwarded": "the rule allows it: {use_case}, by {road}, goes down the meter's tunnel",
+    "hub_command_refused": "drops {use_case}, by {road}: {reason} (rule: {policy})",
     "hub_response_returned": "Response {use_case} goes back by the road its Command came",
     "meter_command_accepted": "addressee, counter, MAC{signature} right: {use_case} executed",
-    "meter_command_refused": "refuses a Command: it {reason}",
-    "meter_answered": "answers with Response {use_case}",
-    "meter_alerted": "raises Alert {alert_code}",
+    "meter_command_refused": "refuses a Command: it {reason}; no Response",
+    "meter_alerted": "raises Alert {alert_code}, for the supplier by WAN",
     "balance_changed": "balance {before} -> {after}",
     "supply_changed": "supply: {before} -> {after}",
 }
@@ -87,12 +100,16 @@ def use_case_words(event: Event) -> str:
     return f"{case.name}" if case else f"{code:04X}"
 
 
-def sentence(event: Event) -> str | None:
-    """The sentence for an event, or ``None`` when it is not for the screen."""
-    template = SENTENCES.get(event["event"])
+def sentence(party: str, event: Event) -> str | None:
+    """The sentence for an event, or ``None`` when it is not for the screen. A row may be for one kind of party only."""
+    template = SENTENCES.get(f"{party.split(maxsplit=1)[0]} {event['event']}", SENTENCES.get(event["event"]))
     if template is None:
         return None
     values: dict[str, object] = {**event, "use_case": use_case_words(event)}
+    values["order"] = str(event.get("order_id", "?"))[:6]
+    values["device"] = str(event.get("device_id", "?"))[-2:].upper()
+    values["hub"] = str(event.get("hub_id", "?"))[-2:].upper()
+    values["carrier"] = "to the PPMID's agent" if event.get("agent_id") else "to the DCC, for the SM WAN"
     for name in _MONEY.get(event["event"], ()):
         values[name] = pounds(event[name])
     case = event.get("use_case")
@@ -138,9 +155,9 @@ class Screen:
     def event(self, party: str, event: Event) -> None:
         """One hop, if it is for the screen."""
         if self._as_json:
-            self._json({"party": party, **event})
+            self._json({**event, "party": party})
             return
-        text = sentence(event)
+        text = sentence(party, event)
         if text is None:
             return
         kind = party.split(maxsplit=1)[0]
