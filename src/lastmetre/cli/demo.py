@@ -73,7 +73,7 @@ async def _play(out: Path, bearer: str, screen: Screen) -> None:
         audit = await world.audit()
     files = write_files(out, story.orders, audit)
     screen.title(f"Done in {time.monotonic() - began:.0f} s. Files of this run:")
-    screen.facts("", files, ("file", "what it is"))
+    screen.facts(files, ("file", "what it is"))
 
 
 def write_files(out: Path, orders: list[dict[str, Any]], audit: list[dict[str, Any]]) -> list[tuple[str, str]]:
@@ -252,7 +252,7 @@ class Story:
             )
             for name in ("supply", "balance", "emergency_credit_limit")
         ]
-        self._screen.facts(title, rows, ("", "before", "after"))
+        self._screen.facts(rows, (title, "before", "after"))
 
 
 def _is(label: str, name: str, **values: object) -> Any:  # Any: a predicate

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any, Final, TextIO
 
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
 
 from lastmetre.gbcs.catalogue import use_case
 from lastmetre.gbcs.errors import GbcsDecodeError
@@ -28,7 +27,7 @@ SENTENCES: Final[Mapping[str, str]] = {
     "order_accepted": "order {order} accepted: {service} for device {device}, by {roads}",
     "order_waits": "order {order} waits: {detail}",
     "counter_taken": "order {order} takes Originator Counter {detail}",
-    "order_prepared": "order {order} prepared: {detail}",
+    "order_prepared": "order {order} prepared: {prepared}",
     "order_made_again": "order {order} is prepared anew: {detail}",
     "order_sealed": "order {order}: the Command came back sealed, for local delivery",
     "supplier command_handed_on": "order {order}: Command handed on: {carrier}",
@@ -49,9 +48,9 @@ SENTENCES: Final[Mapping[str, str]] = {
     "pre_command_made": "Service Request checked; Pre-Command {use_case} made",
     "command_sealed": "{use_case} checked and sealed: MAC by the access control broker",
     "command_sent_by_wan": "Command sent by SM WAN to hub {hub}",
-    "response_from_wan": "Response {use_case} came back by SM WAN ({verdict})",
+    "response_from_wan": "Response {use_case} came back by SM WAN: {judged}",
     "response_pushed": "Response handed to the supplier",
-    "local_response_recorded": "Response {use_case} of the local delivery recorded ({verdict})",
+    "local_response_recorded": "Response {use_case} of the local delivery recorded: {judged}",
     "request_refused": "request refused: {code} {reason}",
     # agent
     "command_taken": "Command {use_case} taken and stored",
@@ -74,6 +73,10 @@ SENTENCES: Final[Mapping[str, str]] = {
     "supply_changed": "supply: {before} -> {after}",
 }
 
+_JUDGED: Final = {
+    "verified": "signature verified",
+    "unverified": "its MAC is for the supplier, who alone can check it",
+}
 _COLOURS: Final = {"supplier": "cyan", "DSP": "magenta", "agent": "yellow", "hub": "green", "meter": "bright_green"}
 _MONEY: Final = {"balance_changed": ("before", "after")}
 
@@ -109,6 +112,8 @@ def sentence(party: str, event: Event) -> str | None:
     values["order"] = str(event.get("order_id", "?"))[:6]
     values["device"] = str(event.get("device_id", "?"))[-2:].upper()
     values["hub"] = str(event.get("hub_id", "?"))[-2:].upper()
+    values["prepared"] = event.get("detail") or "a signed Service Request is stored"
+    values["judged"] = _JUDGED.get(str(event.get("verdict")), "?")
     values["carrier"] = "to the PPMID's agent" if event.get("agent_id") else "to the DCC, for the SM WAN"
     for name in _MONEY.get(event["event"], ()):
         values[name] = pounds(event[name])
@@ -139,7 +144,7 @@ class Screen:
     def __init__(self, *, as_json: bool, out: TextIO = sys.stdout) -> None:
         self._as_json = as_json
         self._out = out
-        self._plain = not out.isatty()
+        self._began: float | None = None
         self._console = Console(file=out, highlight=False, soft_wrap=True, width=None if out.isatty() else 120)
 
     def title(self, text: str, *details: str) -> None:
@@ -168,21 +173,18 @@ class Screen:
         if self._as_json:
             self._json({"event": "note", "text": text})
             return
-        self._console.print(f"    [dim]{escape(text)}[/dim]")
+        self._console.print(f"          [italic]{escape(text)}[/italic]")
 
-    def facts(self, title: str, rows: Sequence[Sequence[str]], header: Sequence[str]) -> None:
-        """A small table."""
+    def facts(self, rows: Sequence[Sequence[str]], header: Sequence[str]) -> None:
+        """A small table, its columns as wide as they need."""
         if self._as_json:
-            self._json(
-                {"event": "facts", "title": title, "rows": [dict(zip(header, row, strict=True)) for row in rows]}
-            )
+            self._json({"event": "facts", "rows": [dict(zip(header, row, strict=True)) for row in rows]})
             return
-        table = Table(title=title, title_justify="left", box=None, pad_edge=False, padding=(0, 2, 0, 4))
-        for name in header:
-            table.add_column(name)
-        for row in rows:
-            table.add_row(*[escape(cell) for cell in row])
-        self._console.print(table)
+        widths = [max(len(line[column]) for line in (header, *rows)) for column in range(len(header))]
+        for line in (header, *rows):
+            cells = "   ".join(f"{cell:<{width}}" for cell, width in zip(line, widths, strict=True))
+            style = "dim" if line is header else "default"
+            self._console.print(f"            [{style}]{escape(cells.rstrip())}[/]")
 
     def _json(self, value: Mapping[str, object]) -> None:
         print(json.dumps(value), file=self._out, flush=True)
