@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from lastmetre.cli.demo_world import HOMES, World, prepare_folder
+from lastmetre.cli.demo_world import HOMES, World, prepare_folder, remove_database
 from lastmetre.cli.screen import SENTENCES, Screen, pounds, sentence
 from lastmetre.links.mosquitto import find_mosquitto
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Coroutine
+    from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
     from pathlib import Path
 
 HOME_A, HOME_B, _HOME_C = HOMES
@@ -32,10 +32,11 @@ def demo(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.fixture(scope="module")
-def played(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, subprocess.CompletedProcess[str]]:
+def played(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, subprocess.CompletedProcess[str]]]:
     """One run of the story by HTTPS; its folder and its output."""
     out = tmp_path_factory.mktemp("demo") / "out"
-    return out, demo("--out", str(out))
+    yield out, demo("--out", str(out))
+    remove_database(out)
 
 
 def test_the_story_comes_out_as_told(played: tuple[Path, subprocess.CompletedProcess[str]]) -> None:
@@ -119,6 +120,7 @@ def test_tshark_names_every_use_case_and_finds_nothing_malformed(
 def test_the_story_by_mqtt(tmp_path: Path) -> None:
     """The same story through a broker, as JSON for machines."""
     done = demo("--out", str(tmp_path / "out"), "--bearer", "mqtt", "--json")
+    remove_database(tmp_path / "out")
     assert done.returncode == 0, done.stderr
     events = [json.loads(line) for line in done.stdout.splitlines()]
     assert sum(event["event"] == "order_confirmed" for event in events) == 4
@@ -146,6 +148,7 @@ def play(tmp_path: Path, story: Callable[[World], Coroutine[Any, Any, None]]) ->
                 await story(world)
 
     asyncio.run(run())
+    remove_database(out)
     return [json.loads(line) for line in (out / "events.jsonl").read_text().splitlines()]
 
 
@@ -187,7 +190,7 @@ def test_an_agent_killed_after_it_stored_a_command_still_delivers_it_once(tmp_pa
 
 
 def test_killing_the_hub_process_stops_delivery(tmp_path: Path) -> None:
-    """Nothing but the sockets connects them: without home B's hub its meter hears nothing, and the order never ends well."""
+    """Nothing but the sockets connects them: without home B's hub its meter hears nothing; the order ends unknown."""
 
     async def story(world: World) -> None:
         await world.parties["home-b"].kill()

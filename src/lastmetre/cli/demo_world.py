@@ -26,6 +26,7 @@ from lastmetre.gbcs.catalogue import Role
 from lastmetre.gbcs.keys import KeyUse
 from lastmetre.links.faceplate import ask_faceplate
 from lastmetre.links.pki import DeviceIdentity, Organisation, TestSmki, TlsIdentity
+from lastmetre.links.postgres import EmbeddedPostgres
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping
@@ -277,7 +278,7 @@ class World:
             "dsp_id": ACB.hex(),
             "certificates": str(smki.certificates),
             "keys": str(smki.party("supplier") / "keys"),
-            "store": {"folder": str(self.out / "state" / "supplier" / "postgres")},
+            "store": {"folder": str(database_folder(self.out))},
             "api": {"port": self._ports["api"], "token": self._token},
             "tls": self._tls(smki, "supplier"),
             "duis": {
@@ -491,6 +492,17 @@ def _label(label: str, event: Event) -> str:
     return f"meter {letter}" if name.startswith(("meter_", "balance_", "supply_")) else f"hub {letter}"
 
 
+def database_folder(out: Path) -> Path:
+    """Where a run's PostgreSQL has its folder."""
+    return out / "state" / "supplier" / "postgres"
+
+
+def remove_database(out: Path) -> None:
+    """Stop a run's PostgreSQL and delete its data, which need not all lie below the run's folder."""
+    if database_folder(out).is_dir():
+        EmbeddedPostgres(database_folder(out)).remove()
+
+
 def prepare_folder(out: Path) -> None:
     """An empty folder for the run; one that an earlier run made is emptied, any other is left alone."""
     if out.exists() and not out.is_dir():
@@ -498,6 +510,7 @@ def prepare_folder(out: Path) -> None:
     if out.is_dir() and any(out.iterdir()):
         if not (out / MARK).is_file():
             raise ProblemError(f"{out} is not empty and not from an earlier demo; name another folder with --out")
+        remove_database(out)
         shutil.rmtree(out)
     out.mkdir(parents=True, exist_ok=True)
     (out / MARK).write_text("Made by `lastmetre demo`, which empties this folder when it runs again.\n")

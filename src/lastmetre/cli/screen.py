@@ -165,8 +165,17 @@ class Screen:
         text = sentence(party, event)
         if text is None:
             return
-        kind = party.split(maxsplit=1)[0]
-        self._console.print(f"    [{_COLOURS.get(kind, 'white')}]{escape(party):<10}[/] {escape(text)}")
+        colour = _COLOURS.get(party.split(maxsplit=1)[0], "white")
+        self._console.print(f"  [dim]{self._elapsed(event):>6}[/]  [{colour}]{escape(party):<9}[/] {escape(text)}")
+
+    def _elapsed(self, event: Event) -> str:
+        """Seconds since the first event, by the clock of the process that told it."""
+        at = event.get("at")
+        if not isinstance(at, float):
+            return ""
+        if self._began is None:
+            self._began = at
+        return f"{at - self._began:.2f}"
 
     def note(self, text: str) -> None:
         """Something the story itself says."""
