@@ -6,19 +6,18 @@ from typing import TYPE_CHECKING, Final
 
 from lastmetre.duis.errors import TransformError
 from lastmetre.duis.use_cases.rules import NEWER_CODES, Asked, Item, Rule, act, activate, set_
-from lastmetre.duis.use_cases.terms import (
-    DAYS,
-    Term,
-    choice,
-    date,
-    numbers,
-    obis,
-    text,
-    time,
-    weekdays,
+from lastmetre.duis.use_cases.schedules import (
+    SPECIAL_DAYS,
+    SPECIAL_DAYS_MAX,
+    Script,
+    applicable_days,
+    days_of_week,
+    schedule_entry,
+    schedule_term,
+    special_days,
 )
+from lastmetre.duis.use_cases.terms import Term, choice, obis, text
 from lastmetre.duis.use_cases.values import (
-    bits,
     boolean,
     child,
     index,
@@ -30,13 +29,11 @@ from lastmetre.duis.use_cases.values import (
     plain_date,
     time_of_day,
     uint16,
-    wildcard_date,
     words,
 )
 from lastmetre.gbcs.axdr import (
     Array,
     BitString,
-    Boolean,
     Data,
     DoubleLong,
     DoubleLongUnsigned,
@@ -46,7 +43,6 @@ from lastmetre.gbcs.axdr import (
     LongUnsigned,
     OctetString,
     Structure,
-    Unsigned,
 )
 from lastmetre.gbcs.dlms import Obis
 
@@ -231,67 +227,33 @@ def _activate_emergency_credit(_: Asked) -> tuple[Item, ...]:
 
 # --- ECS08, ECS08a: prepayment configuration
 
-SPECIAL_DAYS_MAX: Final = 20
 RECOVERY_CAP_PERIOD_S: Final = 604_800
 """The debt recovery cap is always per week."""
-NO_MODIFIER: Final = 0xFFFF
-"""Validity window of a schedule entry: always open."""
 
-_SPECIAL_DAYS: Final = Term(
-    "special days",
-    each=Term("special day", parts=(Term("number"), Term("date", date), Term("day identifier"))),
-)
 _SCRIPTS: Final = {"START": 32, "STOP": 33}
-_ENTRY: Final = Term(
-    "non-disablement schedule entry",
-    parts=(
-        Term("number"),
-        Term("enabled flag"),
-        Term("script table", obis),
-        Term("script", choice({number: name for name, number in _SCRIPTS.items()})),
-        Term("switch time", time),
-        Term("validity window"),
-        Term("days of the week", weekdays),
-        Term("special days", numbers),
-        Term("start date", date),
-        Term("end date", date),
-    ),
+_SCHEDULE: Final = schedule_term(
+    "non-disablement schedule", choice({number: name for name, number in _SCRIPTS.items()})
 )
 
 
 def _special_days(calendar: Element) -> Array:
-    days = []
-    for day in child(calendar, "ElectricitySpecialDays").all("SpecialDay"):
-        number = index(day, 1, SPECIAL_DAYS_MAX)
-        days.append(Structure((LongUnsigned(number), wildcard_date(child(day, "Date")), Unsigned(number))))
-    return Array(tuple(days))
+    days = child(calendar, "ElectricitySpecialDays").all("SpecialDay")
+    return special_days((index(day, 1, SPECIAL_DAYS_MAX), child(day, "Date")) for day in days)
 
 
-def _schedule_entry(number: int, schedule: Element, special_days: int) -> Structure:
+def _schedule_entry(number: int, schedule: Element, special_day_count: int) -> Structure:
     listed = {
         integer(applicability, "SpecialDayID", 1, SPECIAL_DAYS_MAX)
         for applicability in child(schedule, "SpecialDaysApplicability").all("SpecialDayApplicability")
     }
-    if listed and max(listed) > special_days:
-        raise TransformError(
-            f"schedule entry {number} names special day {max(listed)}; only {special_days} are defined"
-        )
-    days = {words(day, "DayOfWeekID") for day in child(schedule, "DaysOfWeekApplicability").children}
-    if not days <= set(DAYS):
-        raise TransformError(f"schedule entry {number} names a day of the week that there is not")
-    return Structure(
-        (
-            LongUnsigned(number),
-            Boolean(value=True),
-            OctetString(Obis.parse("0-0:10.0.106.255").raw),
-            LongUnsigned(one_of(schedule, "NonDisablementScript", _SCRIPTS)),
-            time_of_day(schedule, "ScheduleDatesAndTime/SwitchTime"),
-            LongUnsigned(NO_MODIFIER),
-            bits([day in days for day in DAYS]),
-            bits([number in listed for number in range(1, special_days + 1)]),
-            plain_date(schedule, "ScheduleDatesAndTime/StartDate"),
-            plain_date(schedule, "ScheduleDatesAndTime/EndDate"),
-        )
+    return schedule_entry(
+        number,
+        Script("0-0:10.0.106.255", one_of(schedule, "NonDisablementScript", _SCRIPTS)),
+        time_of_day(schedule, "ScheduleDatesAndTime/SwitchTime"),
+        days_of_week(schedule),
+        applicable_days(number, listed, special_day_count),
+        plain_date(schedule, "ScheduleDatesAndTime/StartDate"),
+        plain_date(schedule, "ScheduleDatesAndTime/EndDate"),
     )
 
 
@@ -321,10 +283,10 @@ def _configuration(asked: Asked, balance_attribute: int) -> tuple[Item, ...]:
 
     cap, cap_period = LongUnsigned(uint16(settings, "DebtRecoveryRateCap")), DoubleLong(RECOVERY_CAP_PERIOD_S)
     return (
-        set_("11/0-1:11.0.2.255", 2, days, _SPECIAL_DAYS),
+        set_("11/0-1:11.0.2.255", 2, days, SPECIAL_DAYS),
         amount("2.20", "MaxMeterBalance", "maximum meter balance", balance_attribute),
         amount("2.10", "MaxCreditThreshold", "maximum credit threshold"),
-        set_("10/0-1:12.0.1.255", 2, Array(schedule), Term("non-disablement schedule", each=_ENTRY)),
+        set_("10/0-1:12.0.1.255", 2, Array(schedule), _SCHEDULE),
         set_(PREPAYMENT + "12", 4, cap, Term("debt recovery rate cap")),
         set_(PREPAYMENT + "13", 4, cap_period, Term("debt recovery rate cap period")),
         amount("128.9", "LowCreditThreshold", "low credit threshold"),

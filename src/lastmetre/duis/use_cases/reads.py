@@ -12,10 +12,9 @@ from functools import partial
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any, Final
 
-from lastmetre.duis.documents import write_date_time
 from lastmetre.duis.use_cases.rules import NEWER_CODES, NEWEST_CODES, Asked, Item, Rule, act
-from lastmetre.duis.use_cases.terms import Term, moment, obis, plain
-from lastmetre.duis.use_cases.values import ZIGBEE_EPOCH, date_time_octets, instant, log_seconds, words
+from lastmetre.duis.use_cases.terms import Term, moment, obis, zigbee_time
+from lastmetre.duis.use_cases.values import date_time_octets, instant, log_seconds, words
 from lastmetre.gbcs.axdr import (
     Array,
     Data,
@@ -66,11 +65,6 @@ _CLOCK_COLUMN: Final = Structure(
 )
 
 
-def _zigbee_time(data: Data) -> str:
-    """Seconds since 2000 as a time."""
-    return write_date_time(data.value + ZIGBEE_EPOCH) if isinstance(data, DoubleLongUnsigned) else plain(data)
-
-
 SELECTION: Final = Term(
     "log selection",
     parts=(
@@ -78,8 +72,8 @@ SELECTION: Final = Term(
             "column",
             parts=(Term("class"), Term("object", obis), Term("attribute"), Term("index")),
         ),
-        Term("start", _zigbee_time),
-        Term("end", _zigbee_time),
+        Term("start", zigbee_time),
+        Term("end", zigbee_time),
         Term("columns selected"),
     ),
 )

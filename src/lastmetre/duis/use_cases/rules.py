@@ -1,22 +1,28 @@
-"""The shape of every use case rule: when it applies, and the items it becomes.
+"""The shape of every use case rule: when it applies, and what it becomes.
 
 A ``Rule`` is one row: use case, message code, service requests, device types, a condition, and the function that fills
-in the items. The first row that fits a request and a device is taken; ``transform`` holds the list.
+in the payload. The first row that fits a request and a device is taken; ``transform`` holds the list. A payload is a
+tuple of ``Item`` (DLMS), a tuple of ``Part`` (GBZ) or one ``Document`` (ASN.1), each with the names of its values.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from enum import Enum, auto
 from typing import TYPE_CHECKING, Final, TypeAlias
 
+from lastmetre.duis.errors import TransformError
 from lastmetre.duis.use_cases.terms import Term, moment
 from lastmetre.gbcs.axdr import Data, NullData
 from lastmetre.gbcs.dlms import Action, Get, GetWithSelection, Obis, Set, Spec
+from lastmetre.gbcs.zcl import ReadAttributes
 
 if TYPE_CHECKING:
+    from lastmetre.duis.use_cases.values import Activation
     from lastmetre.duis.xml import Element
-    from lastmetre.gbcs.axdr import OctetString
+    from lastmetre.gbcs.asn1 import Asn1Command
+    from lastmetre.gbcs.zcl import ZclCommand, ZclValue
 
 Version: TypeAlias = tuple[int, ...]
 
@@ -24,7 +30,36 @@ NEWER_CODES: Final[Version] = (2, 0)
 """From this GBCS version on, a device is sent the newer message code of a pair (ECS08a for ECS08, ECS26l for ECS26d).
 The sources only say that the version decides: DESIGN CHOICE."""
 NEWEST_CODES: Final[Version] = (3, 2)
-"""The same for the codes from 0x00F9 on (ECS26m, ECS26n, ECS35g): DESIGN CHOICE."""
+"""The same for the codes from 0x00F9 on (ECS26m, ECS26n, ECS35g, CCS06, CS02f, GCS60a): DESIGN CHOICE."""
+
+
+# --- what the DCC knows beside the XML
+
+
+@dataclass(frozen=True, slots=True)
+class HubBackup:
+    """What the DCC keeps of a Communications Hub's network, to restore it on another (CCS03)."""
+
+    network_id: bytes
+    """Eight octets in front of the list. Taken to be the old network's extended PAN identifier [I]."""
+    link_keys: tuple[tuple[bytes, bytes], ...]
+    """Each device and its hashed link key."""
+
+
+@dataclass(frozen=True, slots=True)
+class Records:
+    """What goes into a few commands from the DCC's own records and not from the XML."""
+
+    other_device_type: str | None = None
+    """Type of the device to be joined (CS03)."""
+    other_device_certificate: bytes | None = None
+    """Its key agreement certificate as DER (CS03C)."""
+    customer_identification_number: str | None = None
+    """Four digits that the DCC made up (ECS50, GCS36)."""
+    hub_backup: HubBackup | None = None
+    """For CCS03."""
+    device_log: tuple[tuple[bytes, str], ...] | None = None
+    """The devices of a Gas Proxy Function, with their types (GCS59)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +72,7 @@ class DeviceFacts:
     phases: int = 1
     known_remote_parties: frozenset[bytes] = frozenset()
     """The Users whose credentials the device holds; others speak through the access control broker."""
+    records: Records = Records()
 
     @property
     def version(self) -> Version:
@@ -55,7 +91,23 @@ class Asked:
     originator_id: bytes
     target_id: bytes
     originator_counter: int
-    when: OctetString
+    activation: Activation
+    issued_at: int | None = None
+
+    @property
+    def when(self) -> Data:
+        """The time of activation as DLMS writes it."""
+        return self.activation.dlms
+
+    @property
+    def issued(self) -> int:
+        """The time of issue in seconds since 2000, which stands for several identifiers in GBZ payloads."""
+        if self.issued_at is None:
+            raise TransformError("this becomes a GBZ payload: the time of its issue is needed")
+        return self.issued_at
+
+
+# --- what a payload is made of
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,8 +119,54 @@ class Item:
     term: Term
 
 
-Fill: TypeAlias = Callable[[Asked], tuple[Item, ...]]
+def bare(value: ZclValue) -> object:
+    """A field's value; of rows the values alone, without the names of their fields."""
+    if not isinstance(value, tuple):
+        return value
+    return tuple(tuple(plain for _, plain in row) for row in value)
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One component of a GBZ command, with the names of its values. ``issuer_times`` are fields that tell its issue."""
+
+    name: str
+    cluster: int
+    body: ZclCommand | ReadAttributes
+    term: Term
+    issuer_times: frozenset[str] = frozenset()
+    from_date_time: int | None = None
+
+    @property
+    def values(self) -> tuple[object, ...]:
+        """The values of the fields, in the order of the term's parts; of rows the values alone."""
+        if isinstance(self.body, ReadAttributes):
+            return (self.body.attribute_ids,)
+        return tuple(bare(value) for _, value in self.body.fields)
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """An ASN.1 payload, with the names of its values."""
+
+    value: Asn1Command
+    term: Term
+
+
+Filled: TypeAlias = tuple[Item, ...] | tuple[Part, ...] | Document
+Fill: TypeAlias = Callable[[Asked], Filled]
 Condition: TypeAlias = Callable[[Asked], bool]
+
+
+class Speaker(Enum):
+    """Who is the originator of a Command (transform A1)."""
+
+    USER = auto()
+    """The User when the device knows it, else the broker, who names the User beside itself."""
+    BROKER = auto()
+    """The access control broker, for itself."""
+    CHANGE_OF_SUPPLIER = auto()
+    """The change of supplier party, for itself."""
 
 
 def always(_: Asked) -> bool:
@@ -87,6 +185,12 @@ class Rule:
     devices: frozenset[str] = frozenset({"ESME"})
     applies: Condition = field(default=always)
     source: str = ""
+    speaker: Speaker = Speaker.USER
+    signed_by_dcc: bool = False
+    """Not critical for the User, and yet signed, by the DCC's party that speaks (transform A2)."""
+
+
+# --- DLMS
 
 
 def set_(target: str, attribute: int, data: Data, term: Term) -> Item:

@@ -1,18 +1,22 @@
-"""From DUIS text to DLMS values: numbers, dates and times in the forms of transform A4 and A5.
+"""From DUIS text to values of a payload: numbers, dates and times in the forms of transform A4 and A5.
 
-Everything read from a request is checked against the range its DLMS type can hold; what does not fit raises
+Everything read from a request is checked against the range its type can hold; what does not fit raises
 ``TransformError`` naming the element.
 """
 
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
 from lastmetre.duis.documents import parse_base64, parse_date_time
 from lastmetre.duis.errors import DuisDecodeError, TransformError
+from lastmetre.duis.identifiers import parse_entity
+from lastmetre.gbcs.asn1 import TIME_NEVER
 from lastmetre.gbcs.axdr import BitString, OctetString
+from lastmetre.gbcs.datetimes import generalized_from_unix
 
 if TYPE_CHECKING:
     from lastmetre.duis.xml import Element
@@ -30,7 +34,8 @@ NO_END: Final = 0xFFFF_FFFE
 """End of a log period that lies further ahead than 32 bits reach (seen for 3000-12-31)."""
 
 _INTEGER: Final = re.compile(r"[+-]?[0-9]{1,20}")
-_DECIMAL: Final = re.compile(r"[0-9]{1,10}(?:\.[0-9]{1,10})?")
+_DECIMAL: Final = re.compile(r"\+?(?:[0-9]{1,20}(?:\.[0-9]{0,20})?|\.[0-9]{1,20})")
+_HEX: Final = re.compile(r"(?:[0-9A-Fa-f]{2})+")
 _TIME: Final = re.compile(r"([01][0-9]|2[0-3]):([0-5][0-9]):([0-5][0-9])(?:\.(\d{1,9}))?Z?", re.ASCII)
 _DATE: Final = re.compile(r"(\d{4,5})-(\d\d)-(\d\d)Z?", re.ASCII)
 
@@ -94,13 +99,18 @@ def uint32(element: Element, path: str) -> int:
 
 def boolean(element: Element, path: str) -> bool:
     """An xs:boolean."""
-    match words(element, path):
+    return truth(child(element, path))
+
+
+def truth(element: Element) -> bool:
+    """An element that holds an xs:boolean."""
+    match element.text.strip():
         case "true" | "1":
             return True
         case "false" | "0":
             return False
         case other:
-            raise TransformError(f"{element.name}/{path} is {other[:20]!r}; it must be true or false")
+            raise TransformError(f"{element.name} is {other[:20]!r}; it must be true or false")
 
 
 def one_of(element: Element, path: str, choices: dict[str, int]) -> int:
@@ -109,6 +119,39 @@ def one_of(element: Element, path: str, choices: dict[str, int]) -> int:
     if word not in choices:
         raise TransformError(f"{element.name}/{path} is {word[:30]!r}; it must be one of {', '.join(choices)}")
     return choices[word]
+
+
+def decimal(element: Element, path: str, places: int, high: int) -> int:
+    """A decimal number that is not negative, as a whole number of its smallest unit: 40.0 with one place is 400."""
+    text = words(element, path)
+    number, _, fraction = text.removeprefix("+").partition(".")
+    fraction = fraction.rstrip("0")
+    digits = f"{number or 0}{fraction.ljust(places, '0')}"
+    if not _DECIMAL.fullmatch(text) or len(fraction) > places or int(digits) > high:
+        limit = f"{high // 10**places}.{high % 10**places:0{places}}"
+        raise TransformError(f"{element.name}/{path} is {text[:30]!r}; it must lie between 0 and {limit}")
+    return int(digits)
+
+
+def uint8(element: Element, path: str) -> int:
+    """An unsigned number of 8 bits."""
+    return integer(element, path, 0, 2**8 - 1)
+
+
+def entity(element: Element, path: str) -> bytes:
+    """The eight octets of an entity identifier."""
+    try:
+        return parse_entity(words(element, path), path)
+    except DuisDecodeError as error:
+        raise TransformError(str(error)) from None
+
+
+def octets(element: Element, path: str, shortest: int, longest: int) -> bytes:
+    """Octets in hexadecimal."""
+    text = words(element, path)
+    if not _HEX.fullmatch(text) or not shortest <= len(text) // 2 <= longest:
+        raise TransformError(f"{element.name}/{path} must be {shortest} to {longest} octets in hexadecimal")
+    return bytes.fromhex(text)
 
 
 def index(element: Element, low: int, high: int, attribute: str = "index") -> int:
@@ -147,11 +190,28 @@ def date_time_octets(at: int) -> bytes:
     return moment.year.to_bytes(2, "big") + bytes(parts) + b"\x80\x00\xff"
 
 
-def activation(at: int | None) -> OctetString:
+@dataclass(frozen=True, slots=True)
+class Activation:
+    """When a command takes effect, in the form of each family (transform A4)."""
+
+    dlms: OctetString
+    zigbee: int
+    """Seconds since 2000, as times of 0x0705 commands and of tariff information have it."""
+    zigbee_calendar: int
+    """The same where cancelling is written with the other value: calendars, price matrix, block thresholds."""
+    generalized: str | None
+    """As ASN.1 has it; None is at once."""
+
+
+def activation(at: int | None) -> Activation:
     """When a command takes effect: at once, at a time, or never any more."""
     if at is None:
-        return OctetString(IMMEDIATE)
-    return OctetString(CANCELLED if at == CANCEL_AT else date_time_octets(at))
+        return Activation(OctetString(IMMEDIATE), 0, 0, None)
+    if at == CANCEL_AT:
+        return Activation(OctetString(CANCELLED), 0xFFFF_FFFF, 0xFFFF_FFFE, TIME_NEVER)
+    # A date beyond what seconds since 2000 can say is no date for a gas meter; it is refused there only.
+    seconds = at - ZIGBEE_EPOCH
+    return Activation(OctetString(date_time_octets(at)), seconds, seconds, generalized_from_unix(at))
 
 
 def log_seconds(at: int) -> int:
@@ -159,6 +219,13 @@ def log_seconds(at: int) -> int:
     if at < ZIGBEE_EPOCH:
         raise TransformError("a log period cannot reach back before 2000")
     return min(at - ZIGBEE_EPOCH, NO_END)
+
+
+def zigbee_seconds(at: int) -> int:
+    """A moment in seconds since 2000, as GBZ payloads have it."""
+    if not ZIGBEE_EPOCH <= at < ZIGBEE_EPOCH + NO_END:
+        raise TransformError("a gas meter knows no time before 2000 or after 2136")
+    return at - ZIGBEE_EPOCH
 
 
 def time_of_day(element: Element, path: str) -> OctetString:
@@ -192,6 +259,21 @@ def wildcard_date(element: Element) -> OctetString:
     day = _part(element, "DayOfMonth/SpecifiedDayOfMonth", 1, 31, open_days)
     weekday = _part(element, "DayOfWeek/SpecifiedDayOfWeek", 1, 7, {"DayOfWeek/NonSpecifiedDayOfWeek": ANY})
     return OctetString(year.to_bytes(2, "big") + bytes((month, day, weekday)))
+
+
+def zigbee_date(element: Element) -> bytes:
+    """Four octets from DUIS's gas date: year less 1900, month, day, day of the week."""
+    year = _part(
+        element, "GasYearWithWildcards/SpecifiedYear", 2014, 2154, {"GasYearWithWildcards/NonSpecifiedYear": 0}
+    )
+    month = _part(
+        element, "GasMonthWithWildcards/SpecifiedMonth", 1, 12, {"GasMonthWithWildcards/NonSpecifiedMonth": ANY}
+    )
+    open_days = {"GasDayOfMonthWithWildcards/GasNonSpecifiedDayOfMonth": ANY}
+    day = _part(element, "GasDayOfMonthWithWildcards/SpecifiedDayOfMonth", 1, 31, open_days)
+    open_weekdays = {"GasDayOfWeekWithWildcards/NonSpecifiedDayOfWeek": ANY}
+    weekday = _part(element, "GasDayOfWeekWithWildcards/SpecifiedDayOfWeek", 1, 7, open_weekdays)
+    return bytes((year - 1900 if year else ANY, month, day, weekday))
 
 
 def _part(element: Element, path: str, low: int, high: int, otherwise: dict[str, int]) -> int:

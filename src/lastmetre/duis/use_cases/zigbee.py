@@ -1,0 +1,92 @@
+"""Building blocks of GBZ payloads: a ZCL command with its constants, its times of issue and the names of its fields.
+
+What every sample has alike (transform A6) is filled in here, so that a rule says only what comes from the request:
+provider 0, empty labels, tariff 1, and the time of issue as event, calendar and message identifier.
+"""
+
+from __future__ import annotations
+
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Final
+
+from lastmetre.duis.use_cases.rules import Part
+from lastmetre.duis.use_cases.terms import Show, Term, plain, text, zigbee_activation, zigbee_date
+from lastmetre.gbcs.zcl import CLUSTER_NAMES, LAYOUTS_BY_NAME, Field, ReadAttributes, zcl_command
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from lastmetre.duis.use_cases.rules import Asked
+
+ISSUER_TIMES: Final = frozenset({"issuer_event", "calendar", "id"})
+"""Fields that carry the time of issue unless a rule gives them a value of its own."""
+
+_CONSTANTS: Final = MappingProxyType(
+    {
+        "provider": 0,
+        "originating_device": 0,
+        "label": b"",
+        "name": b"",
+        "tariff_id": 1,
+        "tariff_type": 0,
+        "time_reference": 0,
+        "start": 0,
+        "time": 0,
+        "implementation": 0,
+        "control": 0,
+    }
+)
+"""Values of fields that a rule does not mention (transform A6). A start or implementation time of zero is at once."""
+
+_SHOWS: Final[Mapping[str, Show]] = MappingProxyType({"utc": zigbee_activation, "date": zigbee_date, "os": text})
+
+
+def _term(field: Field, name: str, given: object) -> Term:
+    if isinstance(given, Term):
+        return given
+    show = _SHOWS.get(field.type, plain)
+    if not field.row:
+        return Term(str(given) if given else f"{field.name.replace('_', ' ')} of the {name}", show)
+    parts = tuple(Term(part.name.replace("_", " "), _SHOWS.get(part.type, plain)) for part in field.row)
+    each = str(given) if given else f"{name} {field.name.removesuffix('s').replace('_', ' ')}"
+    return Term(each, each=Term(each, parts=parts))
+
+
+def send(
+    asked: Asked,
+    command: str,
+    name: str,
+    common: Mapping[str, object] = MappingProxyType({}),
+    /,
+    *,
+    terms: Mapping[str, object] = MappingProxyType({}),
+    from_date_time: int | None = None,
+    **fields: object,
+) -> Part:
+    """A ZCL command by its name in ``gbcs.zcl_commands``. ``name`` is what the component is called.
+
+    Fields are given by name, those that several components have alike as ``common``; rows are tuples of dictionaries.
+    ``terms`` names fields otherwise than by the words of the standard: each a ``Term``, or its name.
+    """
+    layout = LAYOUTS_BY_NAME[command]
+    given = {**common, **fields}
+    values: dict[str, object] = {}
+    issuer_times = set()
+    for field in layout.fields:
+        if field.name in given:
+            values[field.name] = given[field.name]
+        elif field.name in ISSUER_TIMES:
+            values[field.name] = asked.issued
+            issuer_times.add(field.name)
+        elif not field.optional:
+            values[field.name] = _CONSTANTS[field.name]
+    parts = tuple(_term(field, name, terms.get(field.name)) for field in layout.fields if field.name in values)
+    body = zcl_command(command, **values)
+    return Part(name, layout.cluster, body, Term("", parts=parts), frozenset(issuer_times), from_date_time)
+
+
+def read(cluster: int, *attribute_ids: int) -> Part:
+    """Ask for attributes of a cluster."""
+    name = f"read of the {CLUSTER_NAMES[cluster]} attributes"
+    each = Term(f"attribute in the {name}", lambda value: f"0x{value:04X}" if isinstance(value, int) else plain(value))
+    return Part(name, cluster, ReadAttributes(attribute_ids), Term("", parts=(Term(name, each=each),)))
