@@ -212,7 +212,7 @@ class World:
         self.out = out
         self.bearer = bearer
         self._screen = screen
-        self._events: list[tuple[str, Event]] = []
+        self.events: list[tuple[str, Event]] = []
         self._changed = asyncio.Condition()
         self._log = (out / "events.jsonl").open("a")
         self._token = secrets.token_hex(16)
@@ -410,7 +410,7 @@ class World:
         label = _label(party.label, event)
         self._log.write(json.dumps({**event, "party": label}) + "\n")
         self._log.flush()
-        self._events.append((label, event))
+        self.events.append((label, event))
         self._screen.event(label, event)
         asyncio.get_running_loop().create_task(self._notify())
 
@@ -424,7 +424,7 @@ class World:
         """Wait for an event; raises ``ProblemError`` saying what was awaited when it does not come."""
 
         def found() -> Event | None:
-            return next((event for label, event in self._events[since:] if happened(label, event)), None)
+            return next((event for label, event in self.events[since:] if happened(label, event)), None)
 
         try:
             async with asyncio.timeout(timeout_s), self._changed:
@@ -440,7 +440,7 @@ class World:
     @property
     def event_count(self) -> int:
         """How many events were told so far; a place to wait from."""
-        return len(self._events)
+        return len(self.events)
 
     # --- asking its parties ---
 
