@@ -118,9 +118,9 @@ def _field(field: zcl.Field) -> st.SearchStrategy[Any]:
         ).map(tuple)
     if field.type == "os":
         return st.one_of(st.none(), st.binary(max_size=254))
-    if field.type in zcl._FIXED_OCTETS:
-        return st.binary(min_size=zcl._FIXED_OCTETS[field.type], max_size=zcl._FIXED_OCTETS[field.type])
-    bits = 8 * zcl._SIZES[field.type]
+    if field.type in zcl.FIXED_OCTETS:
+        return st.binary(min_size=zcl.FIXED_OCTETS[field.type], max_size=zcl.FIXED_OCTETS[field.type])
+    bits = 8 * zcl.SIZES[field.type]
     return (
         st.integers(-(1 << bits - 1), (1 << bits - 1) - 1) if field.type == "i32" else st.integers(0, (1 << bits) - 1)
     )
@@ -141,11 +141,11 @@ def cluster_commands(layout: zcl.Layout) -> st.SearchStrategy[zcl.ZclCommand]:
 
 def _attribute_values() -> st.SearchStrategy[tuple[int, Any]]:
     choices = []
-    for type_, (size, signed) in zcl._NUMBER_TYPES.items():
+    for type_, (size, signed) in zcl.NUMBER_TYPES.items():
         low, high = (-(1 << 8 * size - 1), (1 << 8 * size - 1) - 1) if signed else (0, (1 << 8 * size) - 1)
         choices.append(st.tuples(st.just(type_), st.integers(low, high)))
     octets = st.one_of(st.none(), st.binary(max_size=254))
-    choices += [st.tuples(st.just(type_), octets) for type_ in zcl._STRING_TYPES]
+    choices += [st.tuples(st.just(type_), octets) for type_ in zcl.STRING_TYPES]
     return st.one_of(*choices)
 
 

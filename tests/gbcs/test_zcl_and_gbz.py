@@ -50,7 +50,7 @@ def test_the_table_is_sound() -> None:
     """Every row has known types, a source, a name of its own, and a place of its own."""
     assert len(LAYOUTS) == len(COMMANDS)
     assert len(zcl.LAYOUTS_BY_NAME) == len(COMMANDS)
-    known = zcl._SIZES.keys() | zcl._FIXED_OCTETS.keys() | {"os"}
+    known = zcl.SIZES.keys() | zcl.FIXED_OCTETS.keys() | {"os"}
     for row, layout in zip(COMMANDS, LAYOUTS.values(), strict=True):
         assert layout.source
         assert layout.cluster in zcl.CLUSTER_NAMES

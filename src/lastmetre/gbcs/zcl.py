@@ -66,7 +66,7 @@ FRAME_CONTROL_KNOWN: Final = FRAME_CLUSTER_SPECIFIC | FRAME_FROM_SERVER | FRAME_
 """Bits of the frame control that GBCS sets; the manufacturer bit and the reserved ones never are (section 8.1)."""
 
 
-_SIZES: Final[dict[str, int]] = {
+SIZES: Final[dict[str, int]] = {
     "u8": 1,
     "u16": 2,
     "u24": 3,
@@ -84,11 +84,11 @@ _SIZES: Final[dict[str, int]] = {
 
 _STRUCT_CODES: Final[dict[str, str]] = {
     "i32": "i",
-    **{name: {1: "B", 2: "H", 4: "I"}[size] for name, size in _SIZES.items() if size in {1, 2, 4} and name != "i32"},
+    **{name: {1: "B", 2: "H", 4: "I"}[size] for name, size in SIZES.items() if size in {1, 2, 4} and name != "i32"},
 }
 """The types that ``struct`` can read."""
 
-_FIXED_OCTETS: Final[dict[str, int]] = {"date": 4, "o19": 19}
+FIXED_OCTETS: Final[dict[str, int]] = {"date": 4, "o19": 19}
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +130,7 @@ def _fields(text: str) -> tuple[Field, ...]:
     fields = []
     for name, count_type, row, type_, optional in _FIELD_TEXT.findall(text):
         if row:
-            fields.append(Field(name, "rows", count_size=_SIZES.get(count_type, 0), row=_fields(row)))
+            fields.append(Field(name, "rows", count_size=SIZES.get(count_type, 0), row=_fields(row)))
         else:
             fields.append(Field(name, type_, optional=bool(optional)))
     return tuple(fields)
@@ -317,7 +317,7 @@ def _read_fields(
 
 def _read_plain(where: str, field: Field, data: bytes, at: int, end: int) -> tuple[Plain, int]:
     type_ = field.type
-    size = _SIZES.get(type_)
+    size = SIZES.get(type_)
     if size is not None:
         after = at + size
         if after > end:
@@ -325,7 +325,7 @@ def _read_plain(where: str, field: Field, data: bytes, at: int, end: int) -> tup
         return int.from_bytes(data[at:after], "little", signed=type_ == "i32"), after
     if type_ == "os":
         return _read_string(f"zcl.{where}.{field.name}", data, at, end, 1)
-    after = at + _FIXED_OCTETS[type_]
+    after = at + FIXED_OCTETS[type_]
     if after > end:
         raise GbcsDecodeError(f"zcl.{where}.{field.name}", at, "cut short")
     return data[at:after], after
@@ -393,12 +393,12 @@ def _read_record(data: bytes, at: int, end: int) -> tuple[AttributeRecord, int]:
         raise GbcsDecodeError("zcl.ReadAttributesResponse", at, "the attribute's type is missing")
     type_ = data[at]
     at += 1
-    if type_ in _STRING_TYPES:
-        value, at = _read_string("zcl.ReadAttributesResponse", data, at, end, _STRING_TYPES[type_])
+    if type_ in STRING_TYPES:
+        value, at = _read_string("zcl.ReadAttributesResponse", data, at, end, STRING_TYPES[type_])
         return AttributeRecord(attribute_id, status, type_, value), at
-    if type_ not in _NUMBER_TYPES:
+    if type_ not in NUMBER_TYPES:
         raise GbcsDecodeError("zcl.ReadAttributesResponse", at - 1, f"{type_:02X} is no known attribute type")
-    size, signed = _NUMBER_TYPES[type_]
+    size, signed = NUMBER_TYPES[type_]
     after = at + size
     if after > end:
         raise GbcsDecodeError("zcl.ReadAttributesResponse", at, "the attribute's value is cut short")
@@ -433,6 +433,21 @@ def frame_of(body: ZclBody) -> tuple[bool, int]:
     return False, READ_ATTRIBUTES_RESPONSE if isinstance(body, ReadAttributesResponse) else DEFAULT_RESPONSE
 
 
+def field_size(field: Field, value: ZclValue) -> int:
+    """How many octets a field of a cluster command takes."""
+    if isinstance(value, tuple):
+        parts = {part.name: part for part in field.row}
+        return field.count_size + sum(field_size(parts[name], plain) for row in value for name, plain in row)
+    if field.type == "os":
+        return 1 + (len(value) if isinstance(value, bytes) else 0)
+    return SIZES.get(field.type) or FIXED_OCTETS[field.type]
+
+
+def record_size(record: AttributeRecord) -> int:
+    """How many octets an attribute record takes."""
+    return len(_record(record))
+
+
 def _write_fields(out: bytearray, layout: Layout, values: Iterable[tuple[str, ZclValue]]) -> None:
     given = dict(values)
     if [name for name, _value in values] != [f.name for f in layout.fields if f.name in given or not f.optional]:
@@ -459,15 +474,15 @@ def _write_fields(out: bytearray, layout: Layout, values: Iterable[tuple[str, Zc
 
 
 def _write_plain(out: bytearray, where: str, field: Field, value: Plain) -> None:
-    size = _SIZES.get(field.type)
+    size = SIZES.get(field.type)
     if size is not None:
         out += _number(value, size, where, signed=field.type == "i32")
     elif field.type == "os":
         out += _string(value, 1, where)
-    elif isinstance(value, bytes) and len(value) == _FIXED_OCTETS[field.type]:
+    elif isinstance(value, bytes) and len(value) == FIXED_OCTETS[field.type]:
         out += value
     else:
-        raise GbcsValueError(f"{where} has {_FIXED_OCTETS[field.type]} octets")
+        raise GbcsValueError(f"{where} has {FIXED_OCTETS[field.type]} octets")
 
 
 def _number(value: Plain, size: int, where: str, *, signed: bool = False) -> bytes:
@@ -494,15 +509,15 @@ def _record(record: AttributeRecord) -> bytes:
             raise GbcsValueError(f"{where} was not read, so it has no type and no value")
         return head
     type_ = record.type
-    if type_ in _STRING_TYPES:
-        return head + bytes((type_,)) + _string(record.value, _STRING_TYPES[type_], where)
-    if type_ not in _NUMBER_TYPES:
+    if type_ in STRING_TYPES:
+        return head + bytes((type_,)) + _string(record.value, STRING_TYPES[type_], where)
+    if type_ not in NUMBER_TYPES:
         raise GbcsValueError(f"{where}: {type_!r} is no known attribute type")
-    size, signed = _NUMBER_TYPES[type_]
+    size, signed = NUMBER_TYPES[type_]
     return head + bytes((type_,)) + _number(record.value, size, where, signed=signed)
 
 
-_NUMBER_TYPES: Final[dict[int, tuple[int, bool]]] = {
+NUMBER_TYPES: Final[dict[int, tuple[int, bool]]] = {
     **{0x08 + extra: (1 + extra, False) for extra in range(8)},  # data8 .. data64
     0x10: (1, False),  # boolean
     **{0x18 + extra: (1 + extra, False) for extra in range(8)},  # map8 .. map64
@@ -515,5 +530,5 @@ _NUMBER_TYPES: Final[dict[int, tuple[int, bool]]] = {
 """Octets and sign of number types. Source: section 8.2 for 18, 19, 20-23, 25, 2B, 30; the rest is the library's own
 regular numbering, not seen in the published messages [I]."""
 
-_STRING_TYPES: Final[dict[int, int]] = {0x41: 1, 0x42: 1, 0x43: 2, 0x44: 2}
+STRING_TYPES: Final[dict[int, int]] = {0x41: 1, 0x42: 1, 0x43: 2, 0x44: 2}
 """Octets of the length of string types. Source: section 8.2 for 41 and 42; 43 and 44 as before [I]."""
