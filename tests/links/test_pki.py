@@ -73,8 +73,8 @@ def test_paths_verify_up_to_the_root(smki: TestSmki) -> None:
     [
         ("issuing-devices", 0, Usage.DIGITAL_SIGNATURE, Role.SUPPLIER, "was issued by"),
         (f"{SUPPLIER.hex()}-ka", 0, Usage.DIGITAL_SIGNATURE, Role.SUPPLIER, "may not sign certificates"),
-        ("issuing-organisations", 400, Usage.DIGITAL_SIGNATURE, Role.SUPPLIER, "is valid from"),
-        ("issuing-organisations", -1, Usage.DIGITAL_SIGNATURE, Role.SUPPLIER, "is valid from"),
+        ("issuing-organisations", 400, Usage.DIGITAL_SIGNATURE, Role.SUPPLIER, "it expired"),
+        ("issuing-organisations", -1, Usage.DIGITAL_SIGNATURE, Role.SUPPLIER, "is not valid before"),
         ("issuing-organisations", 0, Usage.KEY_AGREEMENT, Role.SUPPLIER, "it is for digitalSignature"),
         ("issuing-organisations", 0, Usage.DIGITAL_SIGNATURE, Role.NETWORK_OPERATOR, "another role"),
     ],

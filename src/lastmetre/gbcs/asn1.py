@@ -16,6 +16,7 @@ from enum import IntEnum
 from typing import Any, Final, TypeAlias
 
 from lastmetre.gbcs.axdr import BitString
+from lastmetre.gbcs.catalogue import Role as Role  # noqa: PLC0414 - offered here beside the other codes
 from lastmetre.gbcs.der import (
     TAG_ENUMERATED,
     Alone,
@@ -45,21 +46,6 @@ KEY_USAGE_KEY_CERT_SIGN: Final = BitString(6, b"\x04")
 
 TIME_NEVER: Final = "99991231235959Z"
 """The execution time that cancels (section 10.3)."""
-
-
-class Role(IntEnum):
-    """Remote party roles (section 2.1)."""
-
-    ROOT = 0
-    RECOVERY = 1
-    SUPPLIER = 2
-    NETWORK_OPERATOR = 3
-    ACCESS_CONTROL_BROKER = 4
-    TRANSITIONAL_COS = 5
-    WAN_PROVIDER = 6
-    ISSUING_AUTHORITY = 7
-    LOAD_CONTROLLER = 8
-    OTHER = 127
 
 
 class CellUsage(IntEnum):

@@ -25,7 +25,11 @@ class CatalogueError(GbcsError):
 
 
 class Role(IntEnum):
-    """Remote party role codes; they equal the OU of an organisation's certificate (section 2.1)."""
+    """Remote party role codes; they equal the OU of an organisation's certificate (section 2.1).
+
+    The last two are seen as OU in the published test PKI only, in certificates that sign DUIS documents; no GBCS
+    message names them.
+    """
 
     ROOT = 0
     RECOVERY = 1
@@ -37,6 +41,8 @@ class Role(IntEnum):
     ISSUING_AUTHORITY = 7
     LOAD_CONTROLLER = 8
     OTHER = 127
+    XML_SIGN_USER = 0x87
+    XML_SIGN_DSP = 0x89
 
 
 class UseCaseKind(StrEnum):
