@@ -15,7 +15,7 @@ WYCHEPROOF = SHARED / "wycheproof"
 
 needs_rtds = pytest.mark.skipif(not RTDS.is_dir(), reason="the Reference Test Data Set is not beside the checkout")
 needs_duis = pytest.mark.skipif(not DUIS.is_dir(), reason="the DUIS schemas and templates are not beside the checkout")
-needs_wycheproof = pytest.mark.skipif(not WYCHEPROOF.is_dir(), reason="the Wycheproof vectors are not beside the checkout")
+needs_wycheproof = pytest.mark.skipif(not WYCHEPROOF.is_dir(), reason="Wycheproof is not beside the checkout")
 
 
 def rtds_messages() -> dict[str, bytes]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -20,12 +22,14 @@ from lastmetre.gbcs.dlms import (
 from lastmetre.gbcs.message import Cra, Kind, parse_message
 from lastmetre.gbcs.protect import verify_signature
 from lastmetre.home.attributes import IMMEDIATELY, NEVER
-from lastmetre.home.esme import Esme
 from lastmetre.home.ports import MemoryStore
 from lastmetre.home.state import decode_state, encode_state
 from lastmetre.home.supply import TABLE, Supply, SupplyEvent
 from tests import own_world as own
 from tests.own_world import DS, ESME, NOW, SUPPLIER
+
+if TYPE_CHECKING:
+    from lastmetre.home.esme import Esme
 
 
 def results(response: bytes) -> tuple[ItemResult, ...]:

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 
 import httpx
 import pytest
-from tests.throwaway_tls import ThrowawayCa, TlsPair
 
 from lastmetre.links.errors import LinkError, PeerRefused
 from lastmetre.links.tls import (
@@ -25,6 +24,7 @@ from lastmetre.links.tls import (
     serve,
     server_context,
 )
+from tests.throwaway_tls import ThrowawayCa, TlsPair
 
 if TYPE_CHECKING:
     from pathlib import Path

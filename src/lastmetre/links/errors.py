@@ -7,5 +7,5 @@ class LinkError(Exception):
     """The root: something outside this process did not do what was asked."""
 
 
-class PeerRefused(LinkError):  # noqa: N818  # the house says Refused
+class PeerRefused(LinkError):  # the house says Refused
     """The other side did not show a certificate that names it; nothing was exchanged. Check its certificate and CA."""

@@ -28,7 +28,7 @@ Answer = Mapping[str, object]
 Handler = Callable[[Mapping[str, object]], Awaitable[Answer]]
 
 
-class FaceplateRefused(LinkError):  # noqa: N818  # the house says Refused
+class FaceplateRefused(LinkError):  # the house says Refused
     """The device's faceplate did not do what was asked; the text says why."""
 
 
