@@ -8,14 +8,16 @@ from importlib import resources
 import pytest
 from hypothesis import given, settings
 
-from lastmetre.gbcs import asn1
+from lastmetre.gbcs import asn1, payload_words
 from lastmetre.gbcs.axdr import Data, DoubleLong, NullData, OctetString, Structure, VisibleString
 from lastmetre.gbcs.dlms import AccessRequest, AccessResponse, Action, DataNotification, ItemResult, Obis, Set
 from lastmetre.gbcs.gbz import Component, Gbz
+from lastmetre.gbcs.keys import KeyUse
 from lastmetre.gbcs.message import parse_message
 from lastmetre.gbcs.payload import Payload, decode_payload
 from lastmetre.gbcs.payload_words import data_words, describe, zigbee_time
 from lastmetre.gbcs.zcl import DefaultResponse, zcl_command
+from tests import own_world as own
 from tests.gbcs.payload_strategies import coded_payloads
 from tests.shared_data import needs_rtds, rtds_messages
 
@@ -141,3 +143,15 @@ def test_every_published_payload_can_be_described() -> None:
         lines = describe(decode_payload(message.header.message_code, message.header.cra, message.content))
         assert lines
         assert all((label + text).isprintable() for label, text in lines)
+
+
+def test_a_certificate_in_a_payload_is_told_field_by_field() -> None:
+    """Whose it is, for what and until when; other DER is told by its size and why it is none."""
+    certificate = own.certificate(own.SUPPLIER, KeyUse.DIGITAL_SIGNATURE)
+    lines = dict(payload_words._certificate("path", certificate.der, "  "))
+    assert lines["path"] == f"certificate, {len(certificate.der)} octets"
+    assert lines["  holder"] == "00-00-5E-EF-10-00-00-10 (supplier)"
+    assert lines["  valid"] == "2026-01-01 00:00:00 to 2036-01-01 00:00:00 UTC"
+    cut = dict(payload_words._certificate("path", certificate.der[:-1], "  "))
+    assert cut.keys() == {"path"}
+    assert cut["path"].startswith(f"DER of {len(certificate.der) - 1} octets; as a certificate refused")

@@ -400,7 +400,10 @@ def _member(cls: type, name: str, value: Any, indent: str) -> Iterator[Line]:
     elif is_dataclass(value):
         yield from _nested(label, value, indent)
     elif isinstance(value, bytes):
-        yield label, _certificate(value) if value[:1] == b"\x30" and len(value) > 40 else value.hex()
+        if value[:1] == b"\x30" and len(value) > 40:
+            yield from _certificate(label, value, indent + "  ")
+        else:
+            yield label, value.hex()
     elif isinstance(value, int):
         yield label, _code(cls, name, value)
     else:
@@ -426,12 +429,13 @@ def _code(cls: type, name: str, value: int) -> str:
     return str(value)
 
 
-def _certificate(der: bytes) -> str:
-    """Whose certificate it is, if it is one of the profile; a certification request or another is told by its size."""
+def _certificate(label: str, der: bytes, indent: str) -> Iterator[Line]:
+    """What a certificate says, if it is one of the profile; a certification request or another is told by its size."""
     try:
         certificate = parse_certificate(der)
-    except CertificateRefused:
-        return f"DER of {len(der)} octets"
-    owner = certificate.entity_id.hex() if certificate.entity_id else "an issuing authority"
-    role = "" if certificate.role is None else f", {certificate.role.name.lower().replace('_', ' ')}"
-    return f"certificate of {owner}{role}, {certificate.usage.value}"
+    except CertificateRefused as refusal:
+        yield label, f"DER of {len(der)} octets; as a certificate refused: {refusal.words}"
+        return
+    yield label, f"certificate, {len(der)} octets"
+    for name, text in certificate.words():
+        yield indent + name, text
