@@ -7,17 +7,23 @@ Rules this module keeps (reference: gbcs-messages section 3):
 * It reads structure only. Whether a message may be believed is decided in ``acceptance``.
 
 A Pre-Command is told by what it lacks: it ends with its content, without even a signature length.
+
+Reading is what everything else waits for, so three things here are done for speed, and measured (docs/speed.md): the
+header is one ``struct``; a message read from octets remembers its DF part, so that checking need not write it again;
+and plain other-information, the same for every message of a use case, is shared.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum, IntEnum
+from functools import lru_cache
 from struct import Struct
 from typing import Final
 
 from lastmetre.gbcs.axdr import encode_length, read_length
 from lastmetre.gbcs.errors import GbcsDecodeError, GbcsValueError
+from lastmetre.gbcs.records import open_twin
 
 MESSAGE_SIZE_MAX: Final = 65_536
 """Largest message read, in octets. The largest published one has 3,986; the bound only stops abuse."""
@@ -38,6 +44,12 @@ BLOCK_HEADER_MARK: Final = 0x09
 
 _FIXED = Struct(">BBQB8sB8s")
 """Transaction-id length, CRA flag, counter, then two identifiers, each behind its length: 28 octets."""
+_SHORTEST_HEADER = Struct(">BBQB8sB8sBBH")
+"""The same, then an empty date-time, and other-information that is two octets of message code: nine in ten headers."""
+_REMOTE_PARTY = Struct(">H8sQ")
+"""Message code, Supplementary Remote Party ID and its counter."""
+_PLAIN_CODES_MAX: Final = 1_024
+"""Message codes whose plain other-information is shared; the standard has some 300. Bounds what strangers can fill."""
 
 
 class Cra(IntEnum):
@@ -101,6 +113,8 @@ class OtherInformation:
         size = len(data)
         if size not in {2, 10, 18, 26} and size <= 26:
             raise GbcsDecodeError("other_information", offset, f"{size} octets is none of the five known forms")
+        if size == 18:  # the commonest but one
+            return cls(*_REMOTE_PARTY.unpack(data))
         code = int.from_bytes(data[:2], "big")
         if size == 2:
             return cls(code)
@@ -108,8 +122,6 @@ class OtherInformation:
         if size == 10:
             return cls(code, party)
         counter = int.from_bytes(data[10:18], "big")
-        if size == 18:
-            return cls(code, party, counter)
         if size == 26:
             return cls(code, party, counter, int.from_bytes(data[18:26], "big"))
         if data[18] != 0x30:
@@ -148,8 +160,15 @@ class GroupingHeader:
         return b"".join((fixed, bytes((len(self.date_time),)), self.date_time, encode_length(len(other)), other))
 
 
+class _ReadFrom:
+    """A place for the DF part a message was read from. No field of the value: never compared, copied or replaced."""
+
+    __slots__ = ("df_octets",)
+    df_octets: bytes
+
+
 @dataclass(frozen=True, slots=True)
-class Message:
+class Message(_ReadFrom):
     """One whole GBCS message, read but not judged.
 
     ``signature`` is ``None`` when even its length is absent (a Pre-Command), ``b""`` for length zero, else r ‖ s.
@@ -169,17 +188,31 @@ class Message:
         return _KIND_BY_CRA[self.header.cra]
 
 
+_CRAS: Final = {cra.value: cra for cra in Cra}
 _KIND_BY_CRA: Final = {Cra.COMMAND: Kind.COMMAND, Cra.RESPONSE: Kind.RESPONSE, Cra.ALERT: Kind.ALERT}
 
 
 def to_be_signed(message: Message) -> bytes:
     """The octets a signature covers: after the ``DF`` tag, up to the end of the content (section 4.1)."""
-    return b"".join((message.header.to_bytes(), encode_length(len(message.content)), message.content))
+    df = getattr(message, "df_octets", None)
+    if df is None:
+        return _write_to_be_signed(message)
+    behind = 0 if message.signature is None else 1 + len(message.signature)
+    return df[1 : len(df) - behind]  # type: ignore[no-any-return]
 
 
 def df_part(message: Message) -> bytes:
     """From the ``DF`` tag to the end of the signature: what a MAC covers (section 4.3)."""
-    start = bytes((TAG_GENERAL_SIGNING,)) + to_be_signed(message)
+    df = getattr(message, "df_octets", None)
+    return _write_df(message) if df is None else df
+
+
+def _write_to_be_signed(message: Message) -> bytes:
+    return b"".join((message.header.to_bytes(), encode_length(len(message.content)), message.content))
+
+
+def _write_df(message: Message) -> bytes:
+    start = bytes((TAG_GENERAL_SIGNING,)) + _write_to_be_signed(message)
     if message.signature is None:
         return start
     if len(message.signature) not in {0, SIGNATURE_SIZE}:
@@ -196,8 +229,8 @@ def wrap_with_mac(df: bytes, mac: bytes) -> bytes:
 
 
 def encode_message(message: Message) -> bytes:
-    """The octets of a message; raises ``GbcsValueError`` for a value the standard has no form for."""
-    df = df_part(message)
+    """The octets of a message, written anew; raises ``GbcsValueError`` for what the standard has no form for."""
+    df = _write_df(message)
     if message.mac is None:
         return df
     if message.signature is None:
@@ -210,25 +243,27 @@ def parse_message(data: bytes) -> Message:
     size = len(data)
     if size > MESSAGE_SIZE_MAX:
         raise GbcsDecodeError("message", MESSAGE_SIZE_MAX, f"longer than {MESSAGE_SIZE_MAX} octets")
+    if data.startswith(MAC_HEADER_START):
+        length, start = data[7] if size > 7 else 0x80, 8
+        if length >= 0x80:  # not one octet, or none: the general way, which also says what is wrong
+            length, start = read_length(data, 7, "mac_header")
+        if length != size - start:
+            raise GbcsDecodeError("mac_header", 7, f"announces {length} octets where {size - start} follow")
+        if length < len(SECURITY_HEADER) + MAC_SIZE:
+            raise GbcsDecodeError("mac_header", 7, "too short to hold a MAC")
+        if not data.startswith(SECURITY_HEADER, start):
+            raise GbcsDecodeError("mac_header", start, "the security header must be 11 00000000")
+        end = size - MAC_SIZE
+        return _parse_df(data, start + 5, end, data[end:])
+    if data.startswith(b"\xdf"):
+        return _parse_df(data, 0, size, None)
     if not size:
         raise GbcsDecodeError("message", 0, "there is nothing here")
-    if data[0] == TAG_GENERAL_SIGNING:
-        return _parse_df(data, 0, size, None)
     if data[0] != TAG_GENERAL_CIPHERING:
         raise GbcsDecodeError("message", 0, f"a message begins with DD or DF, not {data[0]:02X}")
     if size > 1 and data[1] == BLOCK_HEADER_MARK:
         raise GbcsDecodeError("mac_header", 1, "this is one block of a longer message; join its blocks first")
-    if data[:7] != MAC_HEADER_START:
-        raise GbcsDecodeError("mac_header", 0, "the six fields after DD must be empty")
-    length, start = read_length(data, 7, "mac_header")
-    if length != size - start:
-        raise GbcsDecodeError("mac_header", 7, f"announces {length} octets where {size - start} follow")
-    if length < len(SECURITY_HEADER) + MAC_SIZE:
-        raise GbcsDecodeError("mac_header", 7, "too short to hold a MAC")
-    if data[start : start + 5] != SECURITY_HEADER:
-        raise GbcsDecodeError("mac_header", start, "the security header must be 11 00000000")
-    end = size - MAC_SIZE
-    return _parse_df(data, start + 5, end, data[end:])
+    raise GbcsDecodeError("mac_header", 0, "the six fields after DD must be empty")
 
 
 def read_header(data: bytes) -> GroupingHeader:
@@ -252,36 +287,58 @@ def read_header(data: bytes) -> GroupingHeader:
 
 def _parse_header(data: bytes, offset: int, end: int) -> tuple[GroupingHeader, int]:
     """Read from the transaction-id length; returns the header and where the content's length stands."""
-    if end - offset < _FIXED.size + 2:
+    if end - offset < _SHORTEST_HEADER.size:
         raise GbcsDecodeError("grouping_header", offset, "cut short")
-    nine, flag, counter, eight, originator, eight_again, target = _FIXED.unpack_from(data, offset)
+    nine, flag, counter, eight, originator, eight_again, target, date_time_size, other_size, code = (
+        _SHORTEST_HEADER.unpack_from(data, offset)
+    )
     if nine != 9:
         raise GbcsDecodeError("transaction_id", offset, "its length must be 9")
-    if flag not in {1, 2, 3}:
+    cra = _CRAS.get(flag)
+    if cra is None:
         raise GbcsDecodeError("cra_flag", offset + 1, f"{flag:02X} is not 01 Command, 02 Response or 03 Alert")
     if eight != 8:
         raise GbcsDecodeError("business_originator_id", offset + 10, "its length must be 8")
     if eight_again != 8:
         raise GbcsDecodeError("business_target_id", offset + 19, "its length must be 8")
-    at = offset + _FIXED.size
-    date_time, at = _read_date_time(data, at, end)
-    other_size, start = read_length(data, at, "other_information")
-    if start + other_size > end:
-        raise GbcsDecodeError("other_information", at, f"announces {other_size} octets where {end - start} follow")
-    at = start + other_size
-    other = OtherInformation.from_bytes(data[start:at], start)
-    return GroupingHeader(Cra(flag), counter, originator, target, other, date_time), at
+    date_time = b""
+    if date_time_size:
+        date_time, at = _read_date_time(data, offset + _FIXED.size, end)
+        other, at = _read_other(data, at, end)
+    elif other_size == 2:
+        other, at = _plain_other(code), offset + _SHORTEST_HEADER.size
+    else:
+        other, at = _read_other(data, offset + _FIXED.size + 1, end)
+    header = _OpenHeader(cra, counter, originator, target, other, date_time)
+    header.__class__ = GroupingHeader
+    return header, at
+
+
+@lru_cache(_PLAIN_CODES_MAX)
+def _plain_other(code: int) -> OtherInformation:
+    return OtherInformation(code)
+
+
+def _read_other(data: bytes, at: int, end: int) -> tuple[OtherInformation, int]:
+    size, start = data[at], at + 1
+    if size >= 0x80:
+        size, start = read_length(data, at, "other_information")
+    after = start + size
+    if after > end:
+        raise GbcsDecodeError("other_information", at, f"announces {size} octets where {end - start} follow")
+    if size == 2:
+        return _plain_other(data[start] << 8 | data[start + 1]), after
+    return OtherInformation.from_bytes(data[start:after], start), after
 
 
 def _read_date_time(data: bytes, at: int, end: int) -> tuple[bytes, int]:
     size = data[at]
-    if size == 0:
-        return b"", at + 1
     if size != DATE_TIME_SIZE:
         raise GbcsDecodeError("date_time", at, "the header's date-time is empty or has 12 octets")
-    if at + 1 + size >= end:
+    after = at + 1 + DATE_TIME_SIZE
+    if after >= end:
         raise GbcsDecodeError("date_time", at, "cut short")
-    return data[at + 1 : at + 1 + size], at + 1 + size
+    return data[at + 1 : after], after
 
 
 def _parse_df(data: bytes, offset: int, end: int, mac: bytes | None) -> Message:
@@ -291,18 +348,29 @@ def _parse_df(data: bytes, offset: int, end: int, mac: bytes | None) -> Message:
     header, at = _parse_header(data, offset + 1, end)
     if at >= end:
         raise GbcsDecodeError("content", at, "its length is missing")
-    content_size, start = read_length(data, at, "content")
-    at = start + content_size
+    size, start = data[at], at + 1
+    if size >= 0x80:
+        size, start = read_length(data, at, "content")
+    at = start + size
     if at > end:
-        raise GbcsDecodeError("content", start, f"announces {content_size} octets where {end - start} follow")
+        raise GbcsDecodeError("content", start, f"announces {size} octets where {end - start} follow")
     content = data[start:at]
     if at == end:
         if mac is not None or header.cra is not Cra.COMMAND:
             raise GbcsDecodeError("signature", at, "its length is missing")
-        return Message(header, content, None, None)
-    size = data[at]
-    if size not in {0, SIGNATURE_SIZE}:
-        raise GbcsDecodeError("signature", at, f"its length must be 00 or 40, not {size:02X}")
-    if at + 1 + size != end:
-        raise GbcsDecodeError("signature", at, f"announces {size} octets where {end - at - 1} follow")
-    return Message(header, content, data[at + 1 : end], mac)
+        signature = None
+    else:
+        size = data[at]
+        if size not in {0, SIGNATURE_SIZE}:
+            raise GbcsDecodeError("signature", at, f"its length must be 00 or 40, not {size:02X}")
+        if at + 1 + size != end:
+            raise GbcsDecodeError("signature", at, f"announces {size} octets where {end - at - 1} follow")
+        signature = data[at + 1 : end]
+    message = _OpenMessage(header, content, signature, mac)
+    message.df_octets = data[offset:end]
+    message.__class__ = Message
+    return message  # type: ignore[no-any-return]
+
+
+_OpenHeader = open_twin(GroupingHeader)
+_OpenMessage = open_twin(Message)
