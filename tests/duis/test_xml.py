@@ -3,15 +3,30 @@
 from __future__ import annotations
 
 import contextlib
+from typing import TYPE_CHECKING
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lastmetre.duis.errors import DuisDecodeError, DuisError, DuisValueError
-from lastmetre.duis.xml import DOCUMENT_SIZE_MAX, SR, Element, parse_document, read_element, write_element
-from tests.duis.support import example
-from tests.shared_data import needs_duis
+from lastmetre.duis.xml import (
+    DOCUMENT_SIZE_MAX,
+    KEPT_PIECES_MAX,
+    KEPT_SCOPES_MAX,
+    SR,
+    Element,
+    parse_document,
+    read_document,
+    read_element,
+    scan,
+    write_element,
+)
+from tests.duis.support import example, templates
+from tests.shared_data import DUIS, needs_duis
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 BOMB = (
     b'<!DOCTYPE a [<!ENTITY a "aaaaaaaaaa">'
@@ -91,7 +106,9 @@ ELEMENTS = st.recursive(
     st.builds(
         Element, NAMES, TEXT, st.just(()), st.dictionaries(st.just("index"), TEXT).map(lambda d: tuple(d.items()))
     ),
-    lambda inner: st.builds(Element, NAMES, st.just(""), st.lists(inner, min_size=1, max_size=3).map(tuple)),
+    lambda inner: st.builds(
+        Element, NAMES, st.just(""), st.lists(inner, min_size=1, max_size=3).map(tuple), st.just(())
+    ),
     max_leaves=8,
 )
 
@@ -102,6 +119,73 @@ def test_what_is_written_reads_back_equal(element: Element) -> None:
     text = write_element(Element("Root", children=(element,)))
     document = text.replace("<sr:Root>", f'<sr:Root xmlns:sr="{SR}">', 1)
     assert read_element(parse_document(document.encode())).children == (element,)
+    assert read_document(document.encode()).children == (element,)
+
+
+# Pieces of documents as others write them: namespaces come and go, tags end at once, text holds what it may.
+PIECES = st.sampled_from(
+    [
+        "<sr:a>", "</sr:a>", "<b>", "</b>", "<b/>", "<sr:c/>", " ", "\n", "text", "1 > 0", "&lt;", "&#13;", "&#x41;",
+        "é",
+        '<b x="1">', "<b y='2'>", '<b x="&quot;&gt;"/>', '<b x="a>b"/>', '<b  x = "1" />', "<sr:a >", "</sr:a >",
+        '<sr:a xmlns:sr="urn:other">', '<b xmlns="urn:default">', '<b xmlns="">', f'<q:d xmlns:q="{SR}">', "</q:d>",
+        '<b sr:z="3"/>', "<!-- c -->", "<!-- <sr:a> -->", "<![CDATA[<b>]]>", "\r\n", "<q:d/>",
+    ]
+)  # fmt: skip
+
+
+def outcome(read: Callable[[], Element | None]) -> object:
+    """What reading gives: an element, None, or the text of the refusal."""
+    try:
+        return read()
+    except DuisDecodeError as error:
+        return str(error)
+
+
+@settings(max_examples=400)
+@given(st.lists(PIECES, max_size=14).map("".join))
+def test_reading_from_text_is_reading_from_the_tree(inside: str) -> None:
+    """Whatever the parser accepts, the quick way either leaves to the slow one or reads as the same value."""
+    document = f'<sr:Root xmlns:sr="{SR}">{inside}</sr:Root>'
+    try:
+        root = parse_document(document.encode())
+    except DuisDecodeError:
+        return
+    quick = outcome(lambda: scan(document))
+    slow = outcome(lambda: read_element(root))
+    if isinstance(quick, str):
+        assert isinstance(slow, str)
+    elif quick is not None:
+        assert quick == slow
+    assert isinstance(outcome(lambda: read_document(document.encode())), type(slow))
+
+
+@needs_duis
+def test_published_documents_are_read_the_quick_way() -> None:
+    """The quick way covers what others write, and gives the value of the slow one."""
+    quick = 0
+    paths = [*templates(), *sorted((DUIS / "examples").glob("*.xml"))]
+    for path in paths:
+        data = path.read_bytes()
+        with contextlib.suppress(DuisDecodeError):
+            slow = read_element(parse_document(data))
+            found = scan(data.decode())
+            assert found in (None, slow)
+            quick += found is not None
+    assert quick >= len(paths) - 4
+
+
+def test_what_is_kept_between_documents_changes_nothing() -> None:
+    """A start tag means what its own document says, whatever was read before; the store of tags is bounded."""
+    one, other = f'<sr:A xmlns:sr="{SR}"><sr:b>1</sr:b></sr:A>', '<sr:A xmlns:sr="urn:other"><sr:b>1</sr:b></sr:A>'
+    for _ in range(2):
+        assert read_document(one.encode()) == Element("A", "", (Element("b", "1"),))
+        assert read_document(other.encode()) == Element("{urn:other}A", "", (Element("{urn:other}b", "1"),))
+    for number in range(KEPT_SCOPES_MAX + 2):
+        assert read_document(f'<sr:A xmlns:sr="urn:{number}"/>'.encode()).name == f"{{urn:{number}}}A"
+    assert read_document(one.encode()) == Element("A", "", (Element("b", "1"),))
+    many = "".join(f"<sr:b>{number}</sr:b>" for number in range(KEPT_PIECES_MAX + 10))
+    assert len(read_document(f'<sr:A xmlns:sr="{SR}">{many}</sr:A>'.encode()).children) == KEPT_PIECES_MAX + 10
 
 
 @given(st.binary(max_size=200))

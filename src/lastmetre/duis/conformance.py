@@ -341,5 +341,5 @@ def _named(element: Element, name: str) -> Iterator[Element]:
 
 def _swapped(element: Element, swap: Mapping[str, str]) -> Element:
     if not element.children:
-        return replace(element, text=swap.get(element.text, element.text))
-    return replace(element, children=tuple(_swapped(child, swap) for child in element.children))
+        return element._replace(text=swap.get(element.text, element.text))
+    return element._replace(children=tuple(_swapped(child, swap) for child in element.children))

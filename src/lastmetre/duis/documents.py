@@ -29,7 +29,7 @@ from lastmetre.duis.signature import (
     sign_document,
     verify_document,
 )
-from lastmetre.duis.xml import DS, SR, Element, is_blank, parse_document, read_element, write_element
+from lastmetre.duis.xml import DS, SR, Element, is_blank, read_document, write_element
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -346,17 +346,33 @@ def _envelope(root: Element, name: str) -> tuple[Element, Element, str]:
     version = (root.attribute("schemaVersion") or "").strip()
     if not _SCHEMA_VERSION.fullmatch(version):
         raise DuisDecodeError(name, "schemaVersion is missing or no decimal number")
-    children = _Children(root)
-    header, body = children.required("Header"), children.required("Body")
-    children.optional(f"{{{DS}}}Signature")
-    children.end()
+    parts = root.children
+    if len(parts) == 2 and (parts[0].name, parts[1].name) == ("Header", "Body"):
+        header, body = parts
+    else:
+        children = _Children(root)
+        header, body = children.required("Header"), children.required("Body")
+        children.optional(_SIGNATURE)
+        children.end()
     if len(body.children) != 1 or not is_blank(body.text):
         raise DuisDecodeError("Body", f"holds {len(body.children)} elements; it must hold exactly one")
     return header, body.children[0], version
 
 
+_SIGNATURE: Final = f"{{{DS}}}Signature"
+_USUAL_HEADER: Final = ("RequestID", "CommandVariant", "ServiceReference", "ServiceReferenceVariant")
+_COMMAND_VARIANTS: Final = {str(number): number for number in range(1, 9)}
+
+
 def _request(root: Element) -> Request:
     header, body, version = _envelope(root, "Request")
+    if tuple(child.name for child in header.children) == _USUAL_HEADER:
+        # The header of nearly all requests, without the detour by names.
+        identifier, variant, reference, service = (child.text.strip() for child in header.children)
+        number = _COMMAND_VARIANTS.get(variant)
+        if number is None:
+            number = _decimal(variant, "CommandVariant")
+        return Request(RequestHeader(RequestID.parse(identifier), number, reference, service), body, version)
     children = _Children(header)
     request_id = RequestID.parse(children.text("RequestID"))
     first = children.optional_text("FirstInSequence")
@@ -458,12 +474,12 @@ def _response_body(body: Element) -> ResponseMessage | DeviceAlert | OtherMessag
 
 def parse_request(document: bytes) -> Request:
     """What a request says; nobody vouches for it."""
-    return _request(read_element(parse_document(document)))
+    return _request(read_document(document))
 
 
 def parse_response(document: bytes) -> Response:
     """What a response says; nobody vouches for it."""
-    return _response(read_element(parse_document(document)))
+    return _response(read_document(document))
 
 
 def read_signed_request(
@@ -475,7 +491,7 @@ def read_signed_request(
 ) -> VerifiedRequest:
     """A request that the originator named in its RequestID signed. ``at``: now, to check the certificate's period."""
     verified = verify_document(document, find_certificate)
-    request = _request(read_element(verified.root))
+    request = _request(verified.element)
     require_signer(verified, request.header.request_id.originator, roles, at=at)
     return VerifiedRequest(request, verified.signer)
 
@@ -496,7 +512,7 @@ def read_signed_response(
             raise
         return _unsigned_notice(document)
     require_signer(verified, dsp_id, roles, at=at)
-    return VerifiedResponse(_response(read_element(verified.root)), verified.signer)
+    return VerifiedResponse(_response(verified.element), verified.signer)
 
 
 def _unsigned_notice(document: bytes) -> UnsignedNotice:

@@ -7,7 +7,7 @@ Rules kept here (reference: duis section 3):
   refused, so no Reference can point elsewhere and no transform can take content out of what is hashed.
 * The document is hashed in *inclusive* Canonical XML 1.0 without comments (the default when no transform
   canonicalises); SignedInfo in the *exclusive* form that it names.
-* A verified document is returned as the very tree that was hashed, without its signature. Read that tree only.
+* A verified document is returned as what was hashed, without its signature. Read that only.
 * A good signature says who signed, not that this party may: the caller names the signer it requires.
 
 What we sign has no whitespace between elements, since one known verifier removes such whitespace before it hashes.
@@ -30,7 +30,7 @@ from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 from lxml import etree
 
 from lastmetre.duis.errors import DuisDecodeError, DuisValueError, SignatureReason, SignatureRefused
-from lastmetre.duis.xml import DS, SR, is_blank, parse_document
+from lastmetre.duis.xml import DS, SR, Element, is_blank, parse_document, read_element, scan
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -92,10 +92,17 @@ class Signer:
 
 @dataclass(frozen=True, slots=True)
 class VerifiedDocument:
-    """A document whose signature verified: exactly the tree that was hashed, and whose certificate signed it."""
+    """A document whose signature verified: what was hashed, as tree and as text, and whose certificate signed it."""
 
     root: etree._Element
     signer: SignerCertificate
+    canonical: bytes
+
+    @property
+    def element(self) -> Element:
+        """The document as a value, read from the very octets that were hashed."""
+        found = scan(self.canonical.decode())
+        return read_element(self.root) if found is None else found
 
 
 def normalise_issuer(name: str) -> str:
@@ -195,8 +202,9 @@ def verify_document(document: bytes, find_certificate: FindCertificate) -> Verif
     claims = _read_profile(signature)
     signed_info = _canonical(claims.signed_info, exclusive=True)
     _detach(signature)
+    canonical = _canonical(root)
     digest = hashes.Hash(hashes.SHA256())
-    digest.update(_canonical(root))
+    digest.update(canonical)
     if not hmac.compare_digest(digest.finalize(), claims.digest):
         raise SignatureRefused(SignatureReason.DIGEST)
     certificate = find_certificate(claims.issuer_name, claims.serial_number)
@@ -205,7 +213,7 @@ def verify_document(document: bytes, find_certificate: FindCertificate) -> Verif
             SignatureReason.UNKNOWN_CERTIFICATE, f"issuer {claims.issuer_name}, serial {claims.serial_number}"
         )
     _check_value(certificate.public_key, claims.value, signed_info)
-    return VerifiedDocument(root, certificate)
+    return VerifiedDocument(root, certificate, canonical)
 
 
 def require_signer(
