@@ -24,8 +24,9 @@ from lastmetre.links.air import Pump, open_air, open_radio
 from lastmetre.links.bearer_https import create_bearer_app
 from lastmetre.links.bearer_mqtt import MqttHeadEnd
 from lastmetre.links.faceplate import FaceplateRefused, ask_faceplate
+from lastmetre.links.http_server import serve
 from lastmetre.links.mosquitto import BrokerFiles, find_mosquitto, mosquitto_config, running_mosquitto
-from lastmetre.links.tls import client_context, serve, server_context
+from lastmetre.links.tls import client_context, server_context
 from lastmetre.relay import ReceiptKind, decode_receipt
 from tests.agent_world import ESME, HUB, PPMID, SUPPLIER, answer, command, envelope
 from tests.outbox import ListOutbox

@@ -34,9 +34,10 @@ from lastmetre.gbcs.message import (
 )
 from lastmetre.gbcs.protect import mac_of, sign_pre_command, unsigned_df, verify_mac, verify_signature
 from lastmetre.links.duis_http import DspClient, create_receive_response_app
+from lastmetre.links.http_server import serve
 from lastmetre.links.keystore import Keyring
 from lastmetre.links.pki import DeviceIdentity, Organisation, TestSmki, TlsIdentity
-from lastmetre.links.tls import client_context, serve, server_context
+from lastmetre.links.tls import client_context, server_context
 from lastmetre.links.wan import BackOff, WanLink
 from tests.dsp_world import arm, code, local_command, pre_command, read_balance
 from tests.own_world import BROKER, CHF, ESME, SUPPLIER

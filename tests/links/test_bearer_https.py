@@ -12,7 +12,8 @@ import pytest
 
 from lastmetre.agent.ports import BearerDownError, ReceiptRefusedError
 from lastmetre.links.bearer_https import POLL_PATH, RECEIPTS_PATH, HttpsBearer, create_bearer_app
-from lastmetre.links.tls import AsgiApp, Receive, Scope, Send, client_context, serve, server_context
+from lastmetre.links.http_server import serve
+from lastmetre.links.tls import AsgiApp, Receive, Scope, Send, client_context, server_context
 from lastmetre.relay import Receipt, ReceiptKind, encode_receipt
 from lastmetre.relay.limits import ENVELOPE_OCTETS_MAX, RECEIPT_OCTETS_MAX
 from tests.outbox import ListOutbox

@@ -22,7 +22,8 @@ from lastmetre.links.duis_http import (
     create_dsp_app,
     create_receive_response_app,
 )
-from lastmetre.links.tls import client_context, serve, server_context
+from lastmetre.links.http_server import serve
+from lastmetre.links.tls import client_context, server_context
 from lastmetre.supplier.ports import DspUnreachable, DspWillNotRead
 from tests.throwaway_tls import ThrowawayCa
 

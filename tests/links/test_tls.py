@@ -12,6 +12,7 @@ import httpx
 import pytest
 
 from lastmetre.links.errors import LinkError, PeerRefused
+from lastmetre.links.http_server import serve
 from lastmetre.links.tls import (
     AsgiApp,
     Receive,
@@ -21,7 +22,6 @@ from lastmetre.links.tls import (
     peer_entity_id,
     request_peer,
     require_peer,
-    serve,
     server_context,
 )
 from tests.throwaway_tls import ThrowawayCa, TlsPair

@@ -63,8 +63,9 @@ from lastmetre.dcc.inventory import (
 from lastmetre.gbcs.certificates import Certificate, CertificateRefused, parse_certificate
 from lastmetre.links.dsp_store import SqliteDspStore
 from lastmetre.links.duis_http import ReceiveResponseClient, create_dsp_app
+from lastmetre.links.http_server import serve
 from lastmetre.links.keystore import Keyring, KeyStoreError
-from lastmetre.links.tls import client_context, serve, server_context
+from lastmetre.links.tls import client_context, server_context
 from lastmetre.links.wan import WanGateway
 
 if TYPE_CHECKING:

@@ -62,11 +62,12 @@ from lastmetre.cli.problems import ProblemError
 from lastmetre.cli.processes import tell_line
 from lastmetre.links.bearer_https import create_bearer_app
 from lastmetre.links.duis_http import DspClient, DuisLinkError, DuisRefused, create_receive_response_app
+from lastmetre.links.http_server import serve
 from lastmetre.links.keystore import Keyring, KeyStoreError
 from lastmetre.links.order_store import open_store, prepare_schema
 from lastmetre.links.postgres import DatabaseUrls, EmbeddedPostgres
 from lastmetre.links.supplier_api import create_supplier_api
-from lastmetre.links.tls import client_context, serve, server_context
+from lastmetre.links.tls import client_context, server_context
 from lastmetre.supplier.delivery import Delivery
 from lastmetre.supplier.desk import OrderDesk
 from lastmetre.supplier.errors import DspUnreachable, DspWillNotRead, SupplierError

@@ -1,7 +1,8 @@
 """uvicorn inside a loop that is not its own, telling the application whose certificate it sees.
 
 Rules this module keeps: the identity in a scope comes from the TLS connection alone; signals stay with the
-composition; a server that stops lets waiting requests end at once. ``tls.serve`` is the way in.
+composition; a server that stops lets waiting requests end at once. An
+agent never loads this module.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 import uvicorn
@@ -56,9 +58,21 @@ class _Server(uvicorn.Server):
         yield
 
 
+@dataclass(frozen=True, slots=True)
+class Served:
+    """A server that is listening."""
+
+    host: str
+    port: int
+
+
 @contextlib.asynccontextmanager
-async def serving(app: AsgiApp, host: str, port: int, ssl_context: ssl.SSLContext | None) -> AsyncIterator[int]:
-    """Serve until the block ends; yields the port. ``tls.serve`` is the way in."""
+async def serve(app: AsgiApp, host: str, port: int, ssl_context: ssl.SSLContext | None) -> AsyncIterator[Served]:
+    """Serve ``app`` inside the running loop until the block ends; port 0 takes any free one.
+
+    Signals are left to the composition. On leaving, requests that only wait (long polls, event streams) see a
+    disconnect at once; the rest get a few seconds.
+    """
     try:
         listener = socket.create_server((host, port), backlog=BACKLOG)
         # asyncio sets this only where the socket names its protocol, which create_server's does not; without it
@@ -86,7 +100,7 @@ async def serving(app: AsgiApp, host: str, port: int, ssl_context: ssl.SSLContex
                 task.result()
                 raise LinkError("the server ended before it had started")
             await asyncio.sleep(0.005)  # uvicorn offers a flag, no event
-        yield listener.getsockname()[1]
+        yield Served(host, listener.getsockname()[1])
     finally:
         stopping.set()
         server.should_exit = True

@@ -6,18 +6,16 @@ Rules this module keeps:
 * Both sides show a certificate of the pinned CA. A name in a header, a path or a body never says who somebody is.
 * A certificate names one entity: its subject has exactly one common name, 16 lower-case hexadecimal digits.
 
-uvicorn does not hand the peer's certificate to the application (reference: stack, API row), so ``serve`` runs it with a
-protocol class that does: ``request_peer(scope)`` is the only way an application here learns who is asking. The server
-itself is in ``http_server`` and loaded when used: an agent needs this module and no web server.
+uvicorn does not hand the peer's certificate to the application (reference: stack, API row), so ``http_server`` runs it
+with a protocol class that does: ``request_peer(scope)`` is the only way an application here learns who is asking. An
+agent needs this module and no web server.
 """
 
 from __future__ import annotations
 
-import contextlib
 import re
 import ssl
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, MutableMapping
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from typing import TYPE_CHECKING, Any, Final
 
 from lastmetre.links.errors import LinkError, PeerRefused
@@ -94,29 +92,8 @@ def require_peer(ssl_object: object, expected: bytes) -> None:
 
 
 def request_peer(scope: Mapping[str, Any]) -> bytes:
-    """The verified entity behind an ASGI request that ``serve`` took; raises ``PeerRefused``."""
+    """The verified entity behind an ASGI request that ``http_server.serve`` took; raises ``PeerRefused``."""
     peer = scope.get("extensions", {}).get(PEER_KEY)
     if not isinstance(peer, bytes):
         raise PeerRefused("the request came without a client certificate that names an entity")
     return peer
-
-
-@dataclass(frozen=True, slots=True)
-class Served:
-    """A server that is listening."""
-
-    host: str
-    port: int
-
-
-@contextlib.asynccontextmanager
-async def serve(app: AsgiApp, host: str, port: int, ssl_context: ssl.SSLContext | None) -> AsyncIterator[Served]:
-    """Serve ``app`` inside the running loop until the block ends; port 0 takes any free one.
-
-    Signals are left to the composition. On leaving, requests that only wait (long polls, event streams) see a
-    disconnect at once; the rest get a few seconds.
-    """
-    from lastmetre.links.http_server import serving
-
-    async with serving(app, host, port, ssl_context) as bound_port:
-        yield Served(host, bound_port)
