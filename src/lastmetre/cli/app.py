@@ -19,8 +19,14 @@ app = typer.Typer(
 )
 serve = typer.Typer(no_args_is_help=True, help="Run one party as a process of its own.")
 app.add_typer(serve, name="serve")
+utrn = typer.Typer(no_args_is_help=True, help="Make or check a UTRN, the twenty digits of a prepayment top-up.")
+app.add_typer(utrn, name="utrn")
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of words.")]
+Message = Annotated[str, typer.Argument(help="A GBCS message: hex, base64, a file, or - for standard input.")]
+Keys = Annotated[Path, typer.Option(help="Private keys: a directory of PEM files, a test SMKI, or a CSV.")]
+Certificates = Annotated[Path, typer.Option(help="A directory of certificates, or a test SMKI.")]
+Passphrase = Annotated[Path | None, typer.Option("--passphrase-file", help="Holds the passphrase of encrypted keys.")]
 Config = Annotated[Path, typer.Option("--config", help="Settings file (TOML).", exists=True, dir_okay=False)]
 
 
@@ -60,12 +66,13 @@ def decode(
     message: Annotated[str, typer.Argument(help="A GBCS message: hex, base64, a file, or - for standard input.")],
     keys: Annotated[Path | None, typer.Option(help="Private keys: a directory of PEM files or a CSV.")] = None,
     certificates: Annotated[Path | None, typer.Option(help="A directory of certificates.")] = None,
+    passphrase_file: Passphrase = None,
     json: Json = False,
 ) -> None:
     """Say what a GBCS message is, who made it for whom, and whether its protection is valid."""
     from lastmetre.cli.decode import run_decode
 
-    run_decode(message, keys=keys, certificates=certificates, as_json=json)
+    run_decode(message, keys=keys, certificates=certificates, passphrase_file=passphrase_file, as_json=json)
 
 
 @serve.command("supplier")
@@ -102,3 +109,125 @@ def agent(config: Config) -> None:
     from lastmetre.cli.processes import run_process
 
     run_process(config, AgentSettings, run_agent)
+
+
+@app.command()
+def pki(
+    directory: Annotated[Path, typer.Argument(metavar="DIR", help="A folder that is new or empty.")],
+    home: Annotated[list[str] | None, typer.Option(help="A home by its letter: A, or A:ESME,CHF,PPMID.")] = None,
+    device: Annotated[
+        list[str] | None, typer.Option(help="A device under its own EUI-64: ESME:00DB1234567890A0.")
+    ] = None,
+    suppliers: Annotated[int, typer.Option(help="How many suppliers.", min=1, max=8)] = 2,
+    passphrase_file: Annotated[
+        Path | None, typer.Option(help="Holds the passphrase to encrypt with; else one is made, beside DIR.")
+    ] = None,
+    unencrypted: Annotated[
+        bool, typer.Option("--unencrypted", help="Leave the keys readable: throwaway only.")
+    ] = False,
+    json: Json = False,
+) -> None:
+    """Make a complete test SMKI: root, issuing authorities, organisations of each role, devices, TLS identities."""
+    from lastmetre.cli.pki import run_pki
+
+    run_pki(
+        directory, homes=home or (), devices=device or (), suppliers=suppliers, passphrase_file=passphrase_file,
+        unencrypted=unencrypted, as_json=json,
+    )  # fmt: skip
+
+
+@utrn.command("new")
+def utrn_new(
+    pence: Annotated[int, typer.Option(help="The amount: 1 to 8,191 pence, or whole pounds up to 8,191.")],
+    counter: Annotated[int, typer.Option(help="The UTRN counter, 32 bits; never used before for this device.")],
+    supplier: Annotated[str, typer.Option(help="The supplier's EUI-64.")],
+    device: Annotated[str, typer.Option(help="The meter's EUI-64.")],
+    keys: Keys,
+    certificates: Certificates,
+    passphrase_file: Passphrase = None,
+    json: Json = False,
+) -> None:
+    """Make a UTRN and print its twenty digits."""
+    from lastmetre.cli.utrn import run_new
+
+    run_new(
+        pence=pence, counter=counter, supplier=supplier, device=device, keys=keys, certificates=certificates,
+        passphrase_file=passphrase_file, as_json=json,
+    )  # fmt: skip
+
+
+@utrn.command("check")
+def utrn_check(
+    digits: Annotated[str, typer.Argument(help="The twenty digits; spaces and dashes do not matter.")],
+    supplier: Annotated[str | None, typer.Option(help="The supplier's EUI-64.")] = None,
+    device: Annotated[str | None, typer.Option(help="The meter's EUI-64.")] = None,
+    counter: Annotated[int | None, typer.Option(help="The UTRN counter it was made with.")] = None,
+    highest_counter: Annotated[
+        int | None, typer.Option(help="Or: the highest UTRN counter the meter has used.")
+    ] = None,
+    keys: Annotated[Path | None, typer.Option(help="Private keys: the supplier's pp-ka or the meter's ka.")] = None,
+    certificates: Annotated[Path | None, typer.Option(help="A directory of certificates, or a test SMKI.")] = None,
+    passphrase_file: Passphrase = None,
+    json: Json = False,
+) -> None:
+    """Say what is in a UTRN; with keys, whether it is authentic. Exit status 1 if not, 2 if the digits are none."""
+    from lastmetre.cli.utrn import run_check
+
+    status = run_check(
+        digits, supplier=supplier, device=device, counter=counter, highest_counter=highest_counter, keys=keys,
+        certificates=certificates, passphrase_file=passphrase_file, as_json=json,
+    )  # fmt: skip
+    raise typer.Exit(status)
+
+
+@app.command()
+def sign(
+    message: Message,
+    keys: Keys,
+    certificates: Annotated[Path | None, typer.Option(help="Certificates, to make sure that the key fits.")] = None,
+    passphrase_file: Passphrase = None,
+) -> None:
+    """Sign a Pre-Command with its Business Originator's key, and print the Signed Pre-Command in hex."""
+    from lastmetre.cli.protect_commands import run_sign
+
+    run_sign(message, keys=keys, certificates=certificates, passphrase_file=passphrase_file)
+
+
+@app.command()
+def seal(
+    message: Message,
+    keys: Keys,
+    certificates: Certificates,
+    broker: Annotated[
+        str | None, typer.Option(help="The access control broker's EUI-64, where there are several.")
+    ] = None,
+    passphrase_file: Passphrase = None,
+) -> None:
+    """Seal a DF part with the access control broker's key, and print the Command in hex."""
+    from lastmetre.cli.protect_commands import run_seal
+
+    run_seal(message, keys=keys, certificates=certificates, broker=broker, passphrase_file=passphrase_file)
+
+
+@app.command()
+def verify(
+    message: Message,
+    certificates: Certificates,
+    keys: Annotated[Path | None, typer.Option(help="Private keys: the device's ka or the broker's.")] = None,
+    device: Annotated[str | None, typer.Option(help="The device's EUI-64, if not the one it is addressed to.")] = None,
+    device_type: Annotated[str | None, typer.Option(help="Its type: ESME, GSME, CHF, ...")] = None,
+    trust: Annotated[list[str] | None, typer.Option(help="A party whose certificates the device holds.")] = None,
+    highest_counter: Annotated[
+        int | None, typer.Option(help="The highest counter it accepted of the originator; a UTRN counter for top-ups.")
+    ] = None,
+    passphrase_file: Passphrase = None,
+    json: Json = False,
+) -> None:
+    """Judge a Command as the device would, step by step. Exit status 1 unless it would be accepted."""
+    from lastmetre.cli.protect_commands import run_verify
+
+    status = run_verify(
+        message, keys=keys, certificates=certificates, passphrase_file=passphrase_file, device=device,
+        device_type=device_type, trust=trust or (), highest_counter=highest_counter, as_json=json,
+    )  # fmt: skip
+    raise typer.Exit(status)

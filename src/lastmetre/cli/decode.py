@@ -6,6 +6,7 @@ import json
 from typing import TYPE_CHECKING
 
 from lastmetre.cli.inputs import read_message
+from lastmetre.cli.passphrases import read_passphrase
 from lastmetre.cli.problems import ProblemError
 from lastmetre.gbcs.catalogue import use_case
 from lastmetre.gbcs.errors import GbcsDecodeError
@@ -22,7 +23,9 @@ if TYPE_CHECKING:
 Lines = list[tuple[str, str]]
 
 
-def run_decode(argument: str, *, keys: Path | None, certificates: Path | None, as_json: bool) -> None:
+def run_decode(
+    argument: str, *, keys: Path | None, certificates: Path | None, as_json: bool, passphrase_file: Path | None = None
+) -> None:
     """Print what the message says; raises ``ProblemError`` for what is no message or no key store."""
     data = read_message(argument)
     try:
@@ -32,7 +35,9 @@ def run_decode(argument: str, *, keys: Path | None, certificates: Path | None, a
     judgement = None
     if keys is not None or certificates is not None:
         try:
-            judgement = judge(message, Keyring.open(certificates=certificates, keys=keys))
+            judgement = judge(
+                message, Keyring.open(certificates=certificates, keys=keys, password=read_passphrase(passphrase_file))
+            )
         except LinkError as error:
             raise ProblemError(str(error)) from error
     sections = [("Message", _message_lines(message, len(data))), ("Protection", _protection_lines(message, judgement))]

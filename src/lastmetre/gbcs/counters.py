@@ -19,6 +19,7 @@ from lastmetre.gbcs.catalogue import Lane, Role
 UTRN_CACHE_SIZE: Final = 100
 """UTRN counters a device remembers (section 12.2)."""
 COUNTER_MAX: Final = (1 << 64) - 1
+UTRN_COUNTER_MAX: Final = (1 << 32) - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +39,12 @@ class CounterState:
         return self.utrn_cache[-1] if self.utrn_cache else 0
 
     def refuses_utrn(self, utrn_counter: int) -> bool:
-        """Whether a 32-bit UTRN counter was used already or is too old to place."""
+        """Whether a UTRN counter was used already, is too old to place, or is no 32-bit counter at all.
+
+        Completing the ten bits of a token (section 13.4) may lead below zero or above 32 bits: no counter is there.
+        """
+        if not 0 <= utrn_counter <= UTRN_COUNTER_MAX:
+            return True
         cache = self.utrn_cache
         at = bisect_left(cache, utrn_counter)
         if at < len(cache) and cache[at] == utrn_counter:
@@ -50,7 +56,7 @@ class CounterState:
         if lane is Lane.TOP_UP:
             utrn_counter, low = divmod(originator_counter, 1 << 32)
             return low != 0 or self.refuses_utrn(utrn_counter)
-        return originator_counter <= self.high_water(role)
+        return not self.high_water(role) < originator_counter <= COUNTER_MAX
 
     def with_utrn(self, utrn_counter: int) -> CounterState:
         """The state after a UTRN counter was used; the lowest leaves a full cache."""

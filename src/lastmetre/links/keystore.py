@@ -1,14 +1,19 @@
 """Keys and certificates from files: directories of PEM files, or a CSV of published test scalars.
 
-Names in a directory are ``<entity id>-<use>.pem``, the use being ``ds``, ``ka`` or ``pp-ka``; private keys are PKCS#8
-in files of their own. A key file that others can read is refused: move it or take their rights away.
+Names in a directory are ``<entity id>-<use>.pem``, the use being ``ds``, ``ka`` or ``pp-ka``; an identity that signs
+DUIS documents is ``xml-sign-<entity id>-ds.pem``. Private keys are PKCS#8 in files of their own, encrypted or not; one
+that others can read is refused: move it or take their rights away.
+
+The directory of a whole test SMKI (``lastmetre pki``) serves as either: its certificates, and the keys of all its
+parties. No real party has that; whoever runs one party names that party's own directory.
 """
 
 from __future__ import annotations
 
 import csv
 from functools import cached_property
-from typing import TYPE_CHECKING
+from itertools import chain
+from typing import TYPE_CHECKING, Final
 
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
@@ -28,6 +33,20 @@ class KeyStoreError(LinkError):
     """A key or certificate is missing, unreadable or unsafe to use; the text names the file and what to do."""
 
 
+_XML_START: Final = "xml-sign-"
+_ENCRYPTED: Final = b"-----BEGIN ENCRYPTED PRIVATE KEY-----"
+
+
+def key_file_name(entity_id: bytes, use: KeyUse) -> str:
+    """What the files of an entity's key and certificate are called."""
+    return f"{entity_id.hex()}-{use}.pem"
+
+
+def xml_file_name(entity_id: bytes) -> str:
+    """What the files of an identity that signs DUIS documents are called."""
+    return f"{_XML_START}{key_file_name(entity_id, KeyUse.DIGITAL_SIGNATURE)}"
+
+
 def _parse_name(stem: str) -> tuple[bytes, KeyUse] | None:
     """Entity and use from a file's name, or ``None`` for a file that follows another scheme."""
     entity, _, use = stem.partition("-")
@@ -44,7 +63,8 @@ class CertificateDirectory:
     def __init__(self, directory: Path) -> None:
         if not directory.is_dir():
             raise KeyStoreError(f"{directory} is no directory of certificates")
-        self._directory = directory
+        whole = directory / "certificates"
+        self._directory = whole if whole.is_dir() else directory
         self._cache: dict[tuple[bytes, KeyUse], Certificate] = {}
 
     @cached_property
@@ -60,19 +80,37 @@ class CertificateDirectory:
         path = self._files.get(name)
         if path is None:
             return None
+        certificate = self._cache[name] = self._read(path, entity_id)
+        return certificate
+
+    @staticmethod
+    def _read(path: Path, entity_id: bytes) -> Certificate:
         try:
             certificate = parse_certificate(path.read_bytes())
         except (OSError, CertificateRefused) as error:
             raise KeyStoreError(f"{path}: {error}") from error
         if certificate.entity_id != entity_id:
             raise KeyStoreError(f"{path}: the certificate names another entity than its file")
-        self._cache[name] = certificate
         return certificate
+
+    def find_xml_signer(self, entity_id: bytes) -> Certificate | None:
+        """The certificate with which an entity's DUIS documents are checked, where it has one of its own."""
+        path = self._directory / xml_file_name(entity_id)
+        return self._read(path, entity_id) if path.is_file() else None
+
+    @cached_property
+    def _xml_signers(self) -> tuple[Certificate, ...]:
+        found = []
+        for path in sorted(self._directory.glob(f"{_XML_START}*.pem")):
+            name = _parse_name(path.stem.removeprefix(_XML_START))
+            if name is not None:
+                found.append(self._read(path, name[0]))
+        return tuple(found)
 
     def find_by_serial(self, issuer_name: str, serial_number: int) -> Certificate | None:
         """The certificate that an XML signature names by issuer (RFC 4514) and serial number, or ``None``."""
-        for entity_id, use in self._files:
-            certificate = self.find(entity_id, use)
+        named = (self.find(entity_id, use) for entity_id, use in self._files)
+        for certificate in chain(self._xml_signers, named):
             if certificate and (certificate.issuer_name, certificate.serial_number) == (issuer_name, serial_number):
                 return certificate
         return None
@@ -97,31 +135,50 @@ class KeyDirectory:
         if not directory.is_dir():
             raise KeyStoreError(f"{directory} is no directory of keys")
         self._directory = directory
+        parties = directory / "parties"
+        self._directories = sorted(parties.glob("*/keys")) if parties.is_dir() else [directory]
         self._password = password
-        self._cache: dict[tuple[bytes, KeyUse], ec.EllipticCurvePrivateKey] = {}
+        self._cache: dict[str, ec.EllipticCurvePrivateKey] = {}
 
     def __repr__(self) -> str:
         return f"KeyDirectory({str(self._directory)!r})"
 
     def find(self, entity_id: bytes, use: KeyUse) -> ec.EllipticCurvePrivateKey | None:
         """The key, or ``None``; raises ``KeyStoreError`` when its file cannot be used."""
-        name = (entity_id, use)
+        return self._find(key_file_name(entity_id, use))
+
+    def find_xml_signing_key(self, entity_id: bytes) -> ec.EllipticCurvePrivateKey | None:
+        """The key with which an entity signs DUIS documents, where it has one of its own."""
+        return self._find(xml_file_name(entity_id))
+
+    def _find(self, name: str) -> ec.EllipticCurvePrivateKey | None:
         if name not in self._cache:
-            path = self._directory / f"{entity_id.hex()}-{use}.pem"
-            if not path.is_file():
+            path = next((path for one in self._directories if (path := one / name).is_file()), None)
+            if path is None:
                 return None
             self._cache[name] = load_private_key(path, self._password)
         return self._cache[name]
 
 
 def load_private_key(path: Path, password: bytes | None = None) -> ec.EllipticCurvePrivateKey:
-    """Read one PKCS#8 P-256 key; raises ``KeyStoreError`` naming the file and the fault, never its content."""
-    if path.stat().st_mode & 0o077:
-        raise KeyStoreError(f"{path} can be read by others; run chmod 600 on it")
+    """Read one PKCS#8 P-256 key; raises ``KeyStoreError`` naming the file and the fault, never its content.
+
+    A key that is not encrypted opens whether or not there is a password.
+    """
     try:
-        key = load_pem_private_key(path.read_bytes(), password)
+        if path.stat().st_mode & 0o077:
+            raise KeyStoreError(f"{path} can be read by others; run chmod 600 on it")
+        data = path.read_bytes()
+    except OSError as error:
+        raise KeyStoreError(f"{path}: {error.strerror}") from error
+    encrypted = _ENCRYPTED in data
+    if encrypted and password is None:
+        raise KeyStoreError(f"{path} is encrypted; give the file that holds its passphrase")
+    try:
+        key = load_pem_private_key(data, password if encrypted else None)
     except (ValueError, TypeError):
-        raise KeyStoreError(f"{path} holds no private key that opens with the given password") from None
+        words = "does not open with this passphrase" if encrypted else "holds no private key"
+        raise KeyStoreError(f"{path} {words}") from None
     if not isinstance(key, ec.EllipticCurvePrivateKey) or not isinstance(key.curve, ec.SECP256R1):
         raise KeyStoreError(f"{path} holds a key that is not on NIST P-256")
     return key
@@ -178,6 +235,14 @@ class Keyring:
     def find_private_key(self, entity_id: bytes, use: KeyUse) -> ec.EllipticCurvePrivateKey | None:
         """An entity's private key for a use, or ``None``."""
         return self._keys.find(entity_id, use) if self._keys else None
+
+    def find_xml_signer(self, entity_id: bytes) -> Certificate | None:
+        """The certificate of an entity's own XML signing identity, or ``None``."""
+        return self._certificates.find_xml_signer(entity_id) if self._certificates else None
+
+    def find_xml_signing_key(self, entity_id: bytes) -> ec.EllipticCurvePrivateKey | None:
+        """The private key of an entity's own XML signing identity, or ``None``."""
+        return self._keys.find_xml_signing_key(entity_id) if isinstance(self._keys, KeyDirectory) else None
 
     def find_by_serial(self, issuer_name: str, serial_number: int) -> Certificate | None:
         """The certificate named by its issuer (RFC 4514) and serial number, or ``None``."""

@@ -4,7 +4,10 @@ Rules this module keeps:
 
 * Each party gets a directory of its own with only its own keys (``parties/<name>/``); certificates are public and lie
   together in ``certificates/``. Whoever starts a party hands it those two paths and nothing else.
-* Key files are readable by their owner alone. They are not encrypted: these are test keys, made afresh for a run.
+* Key files are readable by their owner alone, and encrypted (PKCS#8, AES-256) where a passphrase is given.
+  ``lastmetre pki`` always gives one unless told otherwise; the demo gives none: its keys live for one run.
+* An XML signing identity is an organisation's own pair with a role of its own, as in the published test PKI: its files
+  are called ``xml-sign-<entity id>-ds.pem``.
 * The transport's CA is a second, private one: a TLS identity is never a GBCS identity.
 """
 
@@ -20,10 +23,10 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import (
+    BestAvailableEncryption,
     Encoding,
     NoEncryption,
     PrivateFormat,
-    load_pem_private_key,
 )
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
@@ -31,6 +34,7 @@ from lastmetre.gbcs.catalogue import Role
 from lastmetre.gbcs.certificates import Usage
 from lastmetre.gbcs.keys import KeyUse
 from lastmetre.gbcs.smki import DEVICE_NOT_AFTER, issuer_name, make_certificate, organisation_name
+from lastmetre.links.keystore import key_file_name, load_private_key, xml_file_name
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -68,6 +72,15 @@ class DeviceIdentity:
 
 
 @dataclass(frozen=True, slots=True)
+class XmlIdentity:
+    """A pair to be made that signs an organisation's DUIS documents; ``role`` is one of the two XML signing roles."""
+
+    party: str
+    entity_id: bytes
+    role: Role = Role.XML_SIGN_USER
+
+
+@dataclass(frozen=True, slots=True)
 class TlsIdentity:
     """A TLS identity to be made: its common name is the entity id in lower-case hex."""
 
@@ -79,8 +92,9 @@ def _new_key() -> ec.EllipticCurvePrivateKey:
     return ec.generate_private_key(ec.SECP256R1())
 
 
-def _write_private(path: Path, key: ec.EllipticCurvePrivateKey) -> None:
-    data = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+def _write_private(path: Path, key: ec.EllipticCurvePrivateKey, passphrase: bytes | None) -> None:
+    encryption = NoEncryption() if passphrase is None else BestAvailableEncryption(passphrase)
+    data = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, encryption)
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with os.fdopen(descriptor, "wb") as file:
@@ -99,12 +113,13 @@ class _Authority:
 
 
 class TestSmki:
-    """Makes a test SMKI below one directory; ``now`` dates every certificate."""
+    """Makes a test SMKI below one directory; ``now`` dates every certificate, ``passphrase`` encrypts every key."""
 
     __test__ = False  # not a test, whatever pytest thinks of the name
 
-    def __init__(self, directory: Path, *, now: dt.datetime) -> None:
+    def __init__(self, directory: Path, *, now: dt.datetime, passphrase: bytes | None = None) -> None:
         self.directory = directory
+        self._passphrase = passphrase
         self._now = now.replace(microsecond=0)
         self._until = self._now + dt.timedelta(days=VALID_DAYS)
         directory.mkdir(parents=True, exist_ok=True)
@@ -112,7 +127,7 @@ class TestSmki:
         self._save_authority(root, root, "root")
         self._organisations = self._issuing(root, "lastmetre test organisations", "issuing-organisations")
         self._devices = self._issuing(root, "lastmetre test devices", "issuing-devices")
-        self._tls = TlsAuthority(directory / "tls", now=self._now)
+        self._tls = TlsAuthority(directory / "tls", now=self._now, passphrase=passphrase)
 
     @property
     def certificates(self) -> Path:
@@ -130,44 +145,26 @@ class TestSmki:
 
     def add_organisation(self, organisation: Organisation) -> None:
         """Make the key pairs and certificates of a remote party."""
-        subject = organisation_name(organisation.role.name.lower(), organisation.role, organisation.entity_id)
         for use in organisation.uses:
-            key = _new_key()
-            certificate = make_certificate(
-                subject=subject,
-                public_key=key.public_key(),
-                usage=_USAGE[use],
-                issuer=self._organisations.name,
-                issuer_key=self._organisations.key,
-                serial_number=x509.random_serial_number(),
-                not_before=self._now - BACKDATED,
-                not_after=self._until,
-            )
-            self._save(organisation.party, organisation.entity_id, use, key, certificate)
+            name = key_file_name(organisation.entity_id, use)
+            self._make(organisation.party, name, _USAGE[use], organisation.entity_id, organisation.role)
+
+    def add_xml(self, identity: XmlIdentity) -> None:
+        """Make the pair with which an organisation signs DUIS documents."""
+        name = xml_file_name(identity.entity_id)
+        self._make(identity.party, name, Usage.DIGITAL_SIGNATURE, identity.entity_id, identity.role)
 
     def add_device(self, device: DeviceIdentity) -> None:
         """Make a device's two key pairs and certificates."""
         for use in (KeyUse.DIGITAL_SIGNATURE, KeyUse.KEY_AGREEMENT):
-            key = _new_key()
-            certificate = make_certificate(
-                subject=x509.Name([]),
-                public_key=key.public_key(),
-                usage=_USAGE[use],
-                issuer=self._devices.name,
-                issuer_key=self._devices.key,
-                serial_number=x509.random_serial_number(),
-                not_before=self._now - BACKDATED,
-                not_after=DEVICE_NOT_AFTER,
-                device_id=device.entity_id,
-            )
-            self._save(device.party, device.entity_id, use, key, certificate)
+            self._make(device.party, key_file_name(device.entity_id, use), _USAGE[use], device.entity_id, None)
 
     def add_tls(self, identity: TlsIdentity) -> None:
         """Make a party's TLS key and certificate."""
         directory = self.party(identity.party)
         self._tls.issue(identity.entity_id.hex(), directory / "tls.pem", directory / "tls.key")
 
-    def add_all(self, things: Sequence[Organisation | DeviceIdentity | TlsIdentity]) -> None:
+    def add_all(self, things: Sequence[Organisation | DeviceIdentity | XmlIdentity | TlsIdentity]) -> None:
         """Make each of them."""
         for thing in things:
             match thing:
@@ -175,6 +172,8 @@ class TestSmki:
                     self.add_organisation(thing)
                 case DeviceIdentity():
                     self.add_device(thing)
+                case XmlIdentity():
+                    self.add_xml(thing)
                 case TlsIdentity():
                     self.add_tls(thing)
 
@@ -195,28 +194,38 @@ class TestSmki:
             not_after=self._until,
         )
         _write_certificate(self.certificates / f"{file_name}.pem", certificate)
-        _write_private(self.directory / "authorities" / f"{file_name}.pem", authority.key)
+        _write_private(self.directory / "authorities" / f"{file_name}.pem", authority.key, self._passphrase)
 
-    def _save(
-        self, party: str, entity_id: bytes, use: KeyUse, key: ec.EllipticCurvePrivateKey, certificate: Certificate
-    ) -> None:
-        name = f"{entity_id.hex()}-{use}.pem"
-        _write_private(self.party(party) / "keys" / name, key)
+    def _make(self, party: str, name: str, usage: Usage, entity_id: bytes, role: Role | None) -> None:
+        """One key pair and its certificate; ``role`` is ``None`` for a device."""
+        authority = self._devices if role is None else self._organisations
+        key = _new_key()
+        certificate = make_certificate(
+            subject=x509.Name([]) if role is None else organisation_name(role.name.lower(), role, entity_id),
+            public_key=key.public_key(),
+            usage=usage,
+            issuer=authority.name,
+            issuer_key=authority.key,
+            serial_number=x509.random_serial_number(),
+            not_before=self._now - BACKDATED,
+            not_after=DEVICE_NOT_AFTER if role is None else self._until,
+            device_id=entity_id if role is None else None,
+        )
+        _write_private(self.party(party) / "keys" / name, key, self._passphrase)
         _write_certificate(self.certificates / name, certificate)
 
 
 class TlsAuthority:
     """A private CA for the transports, below one directory; made at the first use and kept for later ones."""
 
-    def __init__(self, directory: Path, *, now: dt.datetime) -> None:
+    def __init__(self, directory: Path, *, now: dt.datetime, passphrase: bytes | None = None) -> None:
+        self._passphrase = passphrase
         self.ca = directory / "ca.pem"
         self._key_path = directory / "ca.key"
         self._now = now
         self._name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "lastmetre test transport")])
         if self._key_path.exists():
-            key = load_pem_private_key(self._key_path.read_bytes(), None)
-            assert isinstance(key, ec.EllipticCurvePrivateKey)
-            self._key = key
+            self._key = load_private_key(self._key_path, passphrase)
             return
         self._key = _new_key()
         certificate = (
@@ -225,7 +234,7 @@ class TlsAuthority:
             .add_extension(_ca_usage(), critical=True)
             .sign(self._key, SHA256())
         )
-        _write_private(self._key_path, self._key)
+        _write_private(self._key_path, self._key, passphrase)
         self.ca.write_bytes(certificate.public_bytes(Encoding.PEM))
 
     def issue(self, common_name: str, certificate_path: Path, key_path: Path) -> None:
@@ -241,7 +250,7 @@ class TlsAuthority:
             .add_extension(x509.ExtendedKeyUsage(usages), critical=False)
             .sign(self._key, SHA256())
         )
-        _write_private(key_path, key)
+        _write_private(key_path, key, self._passphrase)
         certificate_path.write_bytes(certificate.public_bytes(Encoding.PEM))
 
     def _builder(self, subject: x509.Name, public_key: ec.EllipticCurvePublicKey) -> x509.CertificateBuilder:

@@ -1,0 +1,47 @@
+"""The passphrase of encrypted keys: read from a file that nobody else may read, or made and written to one."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from typing import TYPE_CHECKING, Final
+
+from lastmetre.cli.problems import ProblemError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+PASSPHRASE_OCTETS_MIN: Final = 16
+"""PKCS#8 as the library writes it stretches a passphrase only a little, so that short ones would be guessed."""
+PASSPHRASE_OCTETS_MAX: Final = 1_000
+
+
+def read_passphrase(path: Path | None) -> bytes | None:
+    """The first line of the file; ``None`` for no file. Raises ``ProblemError`` for one others can read."""
+    if path is None:
+        return None
+    try:
+        if path.stat().st_mode & 0o077:
+            raise ProblemError(f"{path} can be read by others; run chmod 600 on it")
+        with path.open("rb") as file:
+            first = file.readline(PASSPHRASE_OCTETS_MAX + 2)
+    except OSError as error:
+        raise ProblemError(f"cannot read the passphrase file {path}: {error.strerror}") from error
+    passphrase = first.rstrip(b"\r\n")
+    if not PASSPHRASE_OCTETS_MIN <= len(passphrase) <= PASSPHRASE_OCTETS_MAX:
+        raise ProblemError(f"{path} must hold a passphrase of {PASSPHRASE_OCTETS_MIN} characters or more in one line")
+    return passphrase
+
+
+def make_passphrase(path: Path) -> bytes:
+    """A new passphrase, written to a new file that only its owner can read."""
+    passphrase = secrets.token_urlsafe(32).encode()
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError:
+        raise ProblemError(f"{path} is there already; give it with --passphrase-file, or move it") from None
+    except OSError as error:
+        raise ProblemError(f"cannot write the passphrase file {path}: {error.strerror}") from error
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(passphrase + b"\n")
+    return passphrase
