@@ -9,16 +9,18 @@ Rules this module keeps:
   more than in proportion to its size. Nesting ends at ``DEPTH_MAX``.
 * Bad bytes raise ``GbcsDecodeError``; values out of range raise ``GbcsValueError`` when encoded.
 
-Values of one octet are shared: they are frozen, so nobody can tell, and reading gets quicker.
+Values of one octet are shared: they are frozen, so nobody can tell, and reading gets quicker. Lists of values are
+read faster by ``axdr_quick``, which leaves to this module whatever is unusual.
 """
 
 from __future__ import annotations
 
 import struct
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, Final, TypeAlias, Union
+from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeAlias, Union
 
 from lastmetre.gbcs.errors import GbcsDecodeError, GbcsValueError
+from lastmetre.gbcs.records import make_many
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -367,9 +369,9 @@ TYPE_NAMES: Final[dict[int, str]] = {
 # --- reading ---------------------------------------------------------------------------------------------------------
 
 
-def decode_data(data: bytes, offset: int = 0) -> tuple[Data, int]:
-    """Read one value with its tag at ``offset``: the value and the offset behind it."""
-    return _read(data, offset, 0)
+def decode_data(data: bytes, offset: int = 0, depth: int = 0) -> tuple[Data, int]:
+    """Read one value with its tag at ``offset``: the value and the offset behind it. ``depth`` is its nesting."""
+    return _read(data, offset, depth)
 
 
 def _read(data: bytes, at: int, depth: int) -> tuple[Data, int]:
@@ -395,58 +397,21 @@ def _read_null(_data: bytes, at: int, _depth: int) -> tuple[Data, int]:
 
 
 def read_values(data: bytes, offset: int, count: int, field: str, depth: int = 0) -> tuple[tuple[Data, ...], int]:
-    """Read ``count`` values with tags, one behind the other: what arrays, structures and payloads are made of.
-
-    Messages repeat themselves: object names, small numbers, activation times. Such values are looked up by their
-    octets, tag included, among those read before (``_SEEN``); only what is new is taken apart. Nothing personal is
-    kept so: no register reading (32 bits), no PIN (four octets), no text.
-    """
+    """Read ``count`` values with tags, one behind the other: what arrays, structures and payloads are made of."""
     # Every value takes an octet at least, so a count that lies is seen before anything is built.
     if count > len(data) - offset:
         raise GbcsDecodeError(field, offset, f"announces {count} elements where {len(data) - offset} octets follow")
     values: list[Data] = []
-    append = values.append
-    seen, sizes, readers = _SEEN.get, _SIZES, _READERS
     at = offset
     try:
         for _ in range(count):
-            tag = data[at]
-            size = sizes[tag]
-            if size < 0:
-                size = _SHARED_STRINGS.get(data[at : at + 2], 0)
-            if tag == TAG_STRUCTURE and depth < DEPTH_MAX and data[at + 1] < 0x80:
-                # What _read_structure would do, without its calls: most values of most messages are structures.
-                elements, at = read_values(data, at + 2, data[at + 1], "structure", depth + 1)
-                append(Structure(elements))
-                continue
-            if not size:
-                value, at = readers[tag](data, at + 1, depth)
-                append(value)
-                continue
-            octets = data[at : at + size]
-            known = seen(octets)
-            if known is None:
-                known, _end = readers[tag](data, at + 1, depth)
-                _remember(octets, known)
-            append(known)
-            at += size
+            value, at = _READERS[data[at]](data, at + 1, depth)
+            values.append(value)
     except IndexError:
         raise GbcsDecodeError(field, at, f"ends after {len(values)} of {count} elements") from None
     except KeyError:
         raise GbcsDecodeError(field, at, f"{data[at]:02X} is no type of a DLMS value") from None
     return tuple(values), at
-
-
-_SEEN: Final[dict[bytes, Data]] = {}
-SEEN_MAX: Final = 8_192
-"""Short values kept for sharing, at most: about two megabytes. Then all are let go, so that strangers can make us
-slower for a moment, but no larger."""
-
-
-def _remember(octets: bytes, value: Data) -> None:
-    if len(_SEEN) >= SEEN_MAX:
-        _SEEN.clear()
-    _SEEN[octets] = value
 
 
 def _read_elements(data: bytes, at: int, depth: int, field: str) -> tuple[tuple[Data, ...], int]:
@@ -547,6 +512,9 @@ def _read_compact_array(data: bytes, at: int, depth: int) -> tuple[Data, int]:
     end = start + length
     if end > len(data):
         raise GbcsDecodeError("compact-array", at, f"announces {length} octets where {len(data) - start} follow")
+    rows = _read_number_rows(description, data[start:end])
+    if rows is not None:
+        return CompactArray(description, rows), end
     values_per_element = _count_values(description)
     budget = COMPACT_VALUES_PER_OCTET_MAX * length
     elements = []
@@ -563,6 +531,25 @@ def _read_compact_array(data: bytes, at: int, depth: int) -> tuple[Data, int]:
     if at != end:
         raise GbcsDecodeError("compact-array", end, "its last element runs past its contents")
     return CompactArray(description, tuple(elements)), end
+
+
+def _read_number_rows(description: TypeDescription, contents: bytes) -> tuple[Data, ...] | None:
+    """Elements that are structures of whole numbers, all in one go: load profiles. ``None`` for anything else."""
+    if not isinstance(description, StructureType) or not description.elements:
+        return None
+    known = [
+        _NUMBERS_BY_TAG[part.tag]
+        for part in description.elements
+        if isinstance(part, SimpleType) and part.tag in _NUMBERS_BY_TAG
+    ]
+    row_codes = "".join(code for _cls, code in known)
+    count, rest = divmod(len(contents), struct.calcsize(">" + row_codes)) if known else (0, 1)
+    if rest or len(known) != len(description.elements):
+        return None
+    classes = [cls for cls, _code in known]
+    numbers = iter(make_many(classes * count, "value", struct.unpack(f">{row_codes * count}", contents), _Whole))
+    rows = zip(*[numbers] * len(classes), strict=True)
+    return tuple(make_many([Structure] * count, "elements", rows, Structure))
 
 
 def _read_description(data: bytes, at: int, depth: int) -> tuple[TypeDescription, int]:
@@ -726,38 +713,21 @@ _Reader: TypeAlias = "Callable[[bytes, int, int], tuple[Data, int]]"
 
 _BOOLEANS: Final = tuple(Boolean(bool(octet), octet) for octet in range(256))
 
-_NUMBERS: Final[dict[type, struct.Struct]] = {
-    Integer: struct.Struct(">b"),
-    Long: struct.Struct(">h"),
-    DoubleLong: struct.Struct(">i"),
-    Long64: struct.Struct(">q"),
-    Unsigned: struct.Struct(">B"),
-    LongUnsigned: struct.Struct(">H"),
-    DoubleLongUnsigned: struct.Struct(">I"),
-    Long64Unsigned: struct.Struct(">Q"),
-    Enum: struct.Struct(">B"),
+_NUMBER_CODES: Final[dict[type[_Whole], str]] = {
+    Integer: "b",
+    Long: "h",
+    DoubleLong: "i",
+    Long64: "q",
+    Unsigned: "B",
+    LongUnsigned: "H",
+    DoubleLongUnsigned: "I",
+    Long64Unsigned: "Q",
+    Enum: "B",
 }
+"""What ``struct`` calls each whole number."""
 
-_SIZES: Final = tuple(
-    {
-        TAG_BIT_STRING: -1,
-        TAGS[OctetString]: -1,
-        **{TAGS[cls]: 1 + number.size for cls, number in _NUMBERS.items() if number.size <= 2},
-        TAGS[Date]: 1 + Date.SIZE,
-        TAGS[Time]: 1 + Time.SIZE,
-        TAGS[DateTime]: 1 + DateTime.SIZE,
-        TAGS[NullData]: 1,
-        TAGS[Boolean]: 2,
-    }.get(tag, 0)
-    for tag in range(256)
-)
-"""Octets of a value that is shared, by its tag, the tag included; -1 where the length decides; else zero."""
-
-_SHARED_STRINGS: Final = {
-    **{bytes((TAGS[OctetString], length)): 2 + length for length in (0, 1, 5, 6, 12)},
-    **{bytes((TAG_BIT_STRING, bits)): 2 + (bits + 7) // 8 for bits in range(33)},
-}
-"""Octets of a string that is shared, by its tag and length: dates, object names, date-times, short bit-strings."""
+_NUMBERS: Final[dict[type, struct.Struct]] = {cls: struct.Struct(">" + code) for cls, code in _NUMBER_CODES.items()}
+_NUMBERS_BY_TAG: Final[dict[int, tuple[Any, str]]] = {TAGS[cls]: (cls, code) for cls, code in _NUMBER_CODES.items()}
 
 _READERS: Final[dict[int, _Reader]] = {
     0x00: _read_null,

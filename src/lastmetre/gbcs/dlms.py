@@ -22,13 +22,12 @@ from lastmetre.gbcs.axdr import (
     LongUnsigned,
     OctetString,
     Structure,
-    decode_data,
     encode_data,
     encode_length,
     read_length,
-    read_values,
     write_data,
 )
+from lastmetre.gbcs.axdr_quick import read_value, read_values
 from lastmetre.gbcs.errors import GbcsDecodeError, GbcsValueError
 
 TAG_ACCESS_REQUEST: Final = 0xD9
@@ -40,6 +39,14 @@ INVOKE_ID_FLAGS: Final = 0x20
 
 SPEC_CACHE_SIZE: Final = 8_192
 """Request specifications kept for sharing; a meter fleet uses a few hundred. Bounds what strangers can fill."""
+
+SPEC_LISTS_CACHE_SIZE: Final = 1_024
+"""Lists of specifications kept for sharing, one or two for each use case; each has ``SPECS_SHARED_MAX`` at most."""
+
+SPECS_SHARED_MAX: Final = 64
+
+PARAMETER_WINDOW: Final = 128
+"""Octets looked at quickly for one selective access parameter; the known ones have 60 to 80."""
 
 
 class AccessResult(IntEnum):
@@ -188,11 +195,13 @@ def decode_access_request(data: bytes) -> AccessRequest:
     # A specification takes ten octets at least, and its value one more.
     if count * 11 > len(data) - at:
         raise GbcsDecodeError("access_request.specifications", at, f"announces {count}, more than can follow")
-    specs = []
-    for _ in range(count):
-        spec, at = _read_spec(data, at)
-        specs.append(spec)
-    values, at = _read_list(data, at, count, "access_request.values")
+    specs: tuple[Spec, ...]
+    end = at + 10 * count
+    if count <= SPECS_SHARED_MAX and not data[at:end:10].translate(None, _PLAIN_CHOICES):
+        specs, at = _plain_specs(data[at:end]), end
+    else:
+        specs, at = _read_specs(data, at, count)
+    values, at = _read_list(data, at, len(data), count, "access_request.values")
     _end(data, at, "access_request")
     return AccessRequest(invoke_id, tuple(zip(specs, values, strict=True)))
 
@@ -203,7 +212,9 @@ def decode_access_response(data: bytes) -> AccessResponse:
     if data[6:7] != b"\0":
         raise GbcsDecodeError("access_response", 6, "the request's specifications are never repeated: 00 is due here")
     count, at = read_length(data, 7, "access_response.values")
-    values, at = _read_list(data, 7, count, "access_response.values")
+    # Behind the values stand their count once more and two octets for each.
+    behind = at - 7 + 2 * count
+    values, at = _read_list(data, 7, max(at, len(data) - behind), count, "access_response.values")
     again, start = read_length(data, at, "access_response.results")
     if again != count:
         raise GbcsDecodeError("access_response.results", at, f"announces {again} results for {count} values")
@@ -222,7 +233,7 @@ def decode_access_response(data: bytes) -> AccessResponse:
 def decode_data_notification(data: bytes) -> DataNotification:
     """Read a data-notification that fills ``data``."""
     invoke_id = _read_start(data, TAG_DATA_NOTIFICATION, "data_notification")
-    body, at = decode_data(data, 6)
+    body, at = read_value(data, 6, len(data))
     _end(data, at, "data_notification")
     if not isinstance(body, Structure) or len(body.elements) < 2:
         raise GbcsDecodeError("data_notification", 6, "must hold a structure of the alert code, the time and the rest")
@@ -252,12 +263,26 @@ def _end(data: bytes, at: int, field: str) -> None:
         raise GbcsDecodeError(field, at, f"{len(data) - at} octets follow its end")
 
 
-def _read_list(data: bytes, at: int, count: int, field: str) -> tuple[tuple[Data, ...], int]:
+def _read_list(data: bytes, at: int, end: int, count: int, field: str) -> tuple[tuple[Data, ...], int]:
     """Read a count that must be ``count``, and so many values with tags."""
     again, start = read_length(data, at, field)
     if again != count:
         raise GbcsDecodeError(field, at, f"announces {again} values for {count} specifications")
-    return read_values(data, start, count, field)
+    return read_values(data, start, end, count, field)
+
+
+@lru_cache(SPEC_LISTS_CACHE_SIZE)
+def _plain_specs(raw: bytes) -> tuple[Spec, ...]:
+    """A list of specifications of ten octets each: it is the same in every request of a use case."""
+    return tuple(_plain_spec(raw[at : at + 10]) for at in range(0, len(raw), 10))
+
+
+def _read_specs(data: bytes, at: int, count: int) -> tuple[tuple[Spec, ...], int]:
+    specs = []
+    for _ in range(count):
+        spec, at = _read_spec(data, at)
+        specs.append(spec)
+    return tuple(specs), at
 
 
 @lru_cache(SPEC_CACHE_SIZE)
@@ -285,7 +310,7 @@ def _read_spec(data: bytes, at: int) -> tuple[Spec, int]:
         )
     if end >= len(data):
         raise GbcsDecodeError("access_request.specifications", end, "the access-selector is missing")
-    parameter, after = decode_data(data, end + 1)
+    parameter, after = read_value(data, end + 1, min(end + PARAMETER_WINDOW, len(data)))
     attribute = int.from_bytes(raw[9:], "big", signed=True)
     return GetWithSelection(int.from_bytes(raw[1:3], "big"), Obis(raw[3:9]), attribute, data[end], parameter), after
 
@@ -355,4 +380,5 @@ def _write_spec(out: bytearray, spec: Spec) -> None:
 
 
 _PLAIN_SPECS: Final[dict[int, type[Get | Set | Action]]] = {1: Get, 2: Set, 3: Action}
+_PLAIN_CHOICES: Final = bytes(_PLAIN_SPECS)
 _CHOICES: Final[dict[type, int]] = {Get: 1, Set: 2, Action: 3, GetWithSelection: 4}
