@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from typer.exceptions import TyperException
 
 from lastmetre import __version__
-from lastmetre.cli.problems import ProblemError
+from lastmetre.cli.problems import EXIT_USAGE, ProblemError
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -33,12 +34,18 @@ Config = Annotated[Path, typer.Option("--config", help="Settings file (TOML).", 
 def run() -> None:
     """Run the command line; a problem is one line on standard error and its exit status."""
     try:
-        app()
+        status = app(standalone_mode=False)
+    except TyperException as problem:  # an option that is missing, unknown or of the wrong kind
+        words = " ".join(problem.format_message().split())
+        if words:  # none after the help that is shown where nothing at all was asked
+            print(f"lastmetre: {words} (--help tells more)", file=sys.stderr)
+        raise SystemExit(EXIT_USAGE) from None
     except ProblemError as problem:
         print(f"lastmetre: {problem}", file=sys.stderr)
         raise SystemExit(problem.status) from None
     except BrokenPipeError:
         raise SystemExit(0) from None
+    raise SystemExit(status if isinstance(status, int) else 0)
 
 
 @app.callback(invoke_without_command=True)

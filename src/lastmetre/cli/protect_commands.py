@@ -325,9 +325,10 @@ def _tell(verdict: str, steps: Sequence[Step], device: ShownDevice, *, as_json: 
         listed = [{"step": step.name, "state": step.state, "words": step.words} for step in steps]
         print(json.dumps({"verdict": verdict, "device": device.entity_id.hex(), "steps": listed}, indent=2))
         return
+    given = ", given what is assumed" if any(step.state == ASSUMED for step in steps) else ""
     means = {
-        "accepted": f"ACCEPTED: {shown(device.entity_id)} would execute this Command, given what is assumed",
-        "refused": f"REFUSED: {shown(device.entity_id)} would do nothing",
+        "accepted": f"ACCEPTED: {shown(device.entity_id)} would execute this Command{given}",
+        "refused": f"REFUSED: {shown(device.entity_id)} would not execute this Command",
         "undecided": "UNDECIDED: not all could be checked with the keys at hand",
     }
     for step in steps:

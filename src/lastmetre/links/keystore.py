@@ -173,7 +173,7 @@ def load_private_key(path: Path, password: bytes | None = None) -> ec.EllipticCu
         raise KeyStoreError(f"{path}: {error.strerror}") from error
     encrypted = _ENCRYPTED in data
     if encrypted and password is None:
-        raise KeyStoreError(f"{path} is encrypted; give the file that holds its passphrase")
+        raise KeyStoreError(f"{path} is encrypted: its passphrase is needed (--passphrase-file)")
     try:
         key = load_pem_private_key(data, password if encrypted else None)
     except (ValueError, TypeError):
