@@ -1,48 +1,40 @@
-"""A payload as lines for reading: ``describe`` gives (label, text) pairs in the order of the octets.
+"""A payload as lines for reading, in the order of the octets: what each part is, what it says, and where it stands.
 
-For people at a terminal, not for programs: the words may change. Names of COSEM objects come from
-``cosem_objects.toml``; codes of ASN.1 payloads from the enumerations in ``asn1`` and the table below. Whatever has no
-name is shown as it is. Octets of others are shown as hexadecimal unless they are plain text.
+``describe`` gives (label, text) pairs; ``describe_lines`` also says at which octet of the content each begins, names
+the results of a Response when its Command is at hand, and shows what encrypted parts hold when they were opened
+(``opening``). For people at a terminal, not for programs: the words may change; ``words`` has them.
 """
 
 from __future__ import annotations
 
-import tomllib
-from dataclasses import dataclass, fields, is_dataclass
-from functools import lru_cache
-from importlib import resources
-from typing import TYPE_CHECKING, Any, Final
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
-from lastmetre.gbcs import asn1
+from lastmetre.gbcs import asn1, der
+from lastmetre.gbcs.asn1_places import CODECS, places_of
 from lastmetre.gbcs.axdr import (
     Array,
     BitString,
-    Boolean,
-    CompactArray,
     Data,
-    DateTime,
     DoubleLongUnsigned,
-    Float32,
-    Float64,
     NullData,
     OctetString,
     Structure,
-    Utf8String,
-    VisibleString,
+    encode_data,
+    encode_length,
 )
-from lastmetre.gbcs.certificates import CertificateRefused, parse_certificate
-from lastmetre.gbcs.datetimes import DATE_TIME_NEVER, DATE_TIME_NOW, CosemDateTime, unix_from_zigbee
 from lastmetre.gbcs.dlms import (
     AccessRequest,
     AccessResponse,
-    AccessResult,
     Action,
     DataNotification,
     Get,
     GetWithSelection,
+    ItemResult,
     Obis,
     Set,
     Spec,
+    protected_octets,
 )
 from lastmetre.gbcs.gbz import (
     AlertNumber,
@@ -53,91 +45,103 @@ from lastmetre.gbcs.gbz import (
     Gbz,
     GbzAlert,
     ImageHash,
+    encode_gbz,
+)
+from lastmetre.gbcs.words import (
+    attribute_name,
+    certificate_lines,
+    code_words,
+    component_title,
+    data_words,
+    date_time_words,
+    future_item,
+    is_der,
+    plain_words,
+    result_words,
+    spec_name,
+    spec_unit,
+    status_words,
+    usage_words,
+    zigbee_time,
 )
 from lastmetre.gbcs.zcl import (
-    CLUSTER_NAMES,
-    FRAME_FROM_SERVER,
     LAYOUTS,
-    STATUS_NAMES,
     DefaultResponse,
     ReadAttributes,
     ReadAttributesResponse,
     ZclCommand,
+    field_size,
+    record_size,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from enum import IntEnum
+    from collections.abc import Iterator, Mapping
 
+    from lastmetre.gbcs.opening import OpenedPart
     from lastmetre.gbcs.payload import Payload
 
-Line = tuple[str, str]
 
-_KINDS: Final = {1: "read", 2: "write", 3: "do"}
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One line: ``offset`` counts from the start of the content, and is ``None`` for what has no octets there."""
+
+    label: str
+    text: str
+    offset: int | None = None
 
 
-def describe(payload: Payload) -> list[Line]:
-    """What a payload says, line by line."""
+_KINDS = {1: "read", 2: "write", 3: "do"}
+_VERBS: dict[type, str] = {Get: "read", Set: "write", Action: "do", GetWithSelection: "read a part of"}
+
+
+def describe(payload: Payload) -> list[tuple[str, str]]:
+    """What a payload says, as pairs of label and text."""
+    return [(line.label, line.text) for line in describe_lines(payload)]
+
+
+def describe_lines(
+    payload: Payload, *, request: AccessRequest | None = None, opened: Mapping[int, OpenedPart] | None = None
+) -> list[Line]:
+    """What a payload says, line by line.
+
+    ``request``: the payload of the Command that a Response answers. ``opened``: encrypted parts by their number.
+    """
+    parts = opened or {}
     if isinstance(payload, AccessRequest):
         return list(_request(payload))
     if isinstance(payload, AccessResponse):
-        return list(_response(payload))
+        return list(_response(payload, request, parts))
     if isinstance(payload, DataNotification):
-        return list(_notification(payload))
+        return list(_notification(payload, parts))
     if isinstance(payload, Gbz):
-        return [line for number, part in enumerate(payload.components, 1) for line in _component(f"{number}", part)]
+        return list(_components(payload, parts))
     if isinstance(payload, GbzAlert):
-        return list(_gbz_alert(payload))
+        return list(_gbz_alert(payload, parts))
     return list(_asn1(payload))
 
 
 # --- DLMS ------------------------------------------------------------------------------------------------------------
 
-
-@dataclass(frozen=True, slots=True)
-class _Names:
-    classes: dict[int, str]
-    objects: dict[tuple[int, bytes], str]
-    attributes: dict[tuple[int, int], str]
-    methods: dict[tuple[int, int], str]
-
-
-@lru_cache(1)
-def _names() -> _Names:
-    text = resources.files("lastmetre.gbcs").joinpath("cosem_objects.toml").read_text("utf-8")
-    table = tomllib.loads(text)
-    return _Names(
-        {row["class"]: row["name"] for row in table["classes"]},
-        {(row["class"], Obis.parse(row["obis"]).raw): row["name"] for row in table["objects"]},
-        {(row["class"], row["attribute"]): row["name"] for row in table["attributes"]},
-        {(row["class"], row["method"]): row["name"] for row in table["methods"]},
-    )
-
-
-def attribute_name(class_id: int, obis: Obis, attribute: int, *, method: bool = False) -> str:
-    """The words for an attribute or method: object, member, and the numbers behind them."""
-    names = _names()
-    member = (names.methods if method else names.attributes).get((class_id, attribute))
-    class_name = names.classes.get(class_id, f"class {class_id}")
-    known = [names.objects.get((class_id, obis.raw), class_name)]
-    known.append(member or f"{'method' if method else 'attribute'} {attribute}")
-    return f"{': '.join(known)} ({class_id}/{obis}#{attribute})"
-
-
-def _spec_name(spec: Spec) -> str:
-    if isinstance(spec, Action):
-        return attribute_name(spec.class_id, spec.obis, spec.method, method=True)
-    return attribute_name(spec.class_id, spec.obis, spec.attribute)
+_HEAD_SIZE = 6
+"""Octets before the first count of a DLMS payload: tag, invoke-id, empty date-time."""
 
 
 def _request(payload: AccessRequest) -> Iterator[Line]:
-    verbs: dict[type, str] = {Get: "read", Set: "write", Action: "do", GetWithSelection: "read a part of"}
-    for number, (spec, value) in enumerate(payload.items, 1):
-        yield f"{number} {verbs[type(spec)]}", _spec_name(spec)
+    count_size = len(encode_length(len(payload.items)))
+    sizes = [
+        10 + (1 + len(encode_data(spec.parameter)) if isinstance(spec, GetWithSelection) else 0)
+        for spec, _value in payload.items
+    ]
+    spec_at = _HEAD_SIZE + count_size
+    value_at = spec_at + sum(sizes) + count_size
+    for number, ((spec, value), size) in enumerate(zip(payload.items, sizes, strict=True), 1):
+        yield Line(f"{number} {_VERBS[type(spec)]}", spec_name(spec), spec_at)
         if isinstance(spec, GetWithSelection):
-            yield "  selection", _selection_words(spec)
+            yield Line("  selection", _selection_words(spec), spec_at + 10)
         if not isinstance(value, NullData):
-            yield "  value", data_words(value)
+            yield Line("  value", data_words(value, spec_unit(spec)), value_at)
+        spec_at += size
+        value_at += len(encode_data(value))
 
 
 def _selection_words(spec: GetWithSelection) -> str:
@@ -148,294 +152,238 @@ def _selection_words(spec: GetWithSelection) -> str:
     return f"selector {spec.selector}: {data_words(spec.parameter)}"
 
 
-def _response(payload: AccessResponse) -> Iterator[Line]:
-    for number, item in enumerate(payload.results, 1):
-        yield f"{number} {_KINDS.get(item.kind, str(item.kind))}", result_words(item.result)
-        if not isinstance(item.data, NullData):
-            yield "  value", data_words(item.data)
+def _response(
+    payload: AccessResponse, request: AccessRequest | None, opened: Mapping[int, OpenedPart]
+) -> Iterator[Line]:
+    count_size = len(encode_length(len(payload.results)))
+    value_at = _HEAD_SIZE + 1 + count_size
+    sizes = [len(encode_data(item.data)) for item in payload.results]
+    result_at = value_at + sum(sizes) + count_size
+    specs: list[Spec | None] = [None] * len(payload.results)
+    asked: list[Data] = [NullData()] * len(payload.results)
+    if request is not None and len(request.items) == len(payload.results):
+        specs = [spec for spec, _value in request.items]
+        asked = [value for _spec, value in request.items]
+    for place, (item, size) in enumerate(zip(payload.results, sizes, strict=True)):
+        spec = specs[place]
+        name = f"{spec_name(spec)}: " if spec else ""
+        label = f"{place + 1} {_KINDS.get(item.kind, str(item.kind))}"
+        yield Line(label, name + result_words(item.result), result_at + 2 * place)
+        yield from _result_value(item, spec, value_at, opened.get(place + 1), asked[place])
+        value_at += size
 
 
-def result_words(result: int) -> str:
-    """A DLMS data-access-result in words."""
-    try:
-        return f"{AccessResult(result).name.lower().replace('_', ' ')} ({result})"
-    except ValueError:
-        return f"result {result}"
+def _result_value(item: ItemResult, spec: Spec | None, at: int, part: OpenedPart | None, asked: Data) -> Iterator[Line]:
+    if isinstance(item.data, NullData):
+        return
+    wire = protected_octets(item.data.elements) if isinstance(item.data, Structure) else None
+    if wire is None:
+        yield Line("  value", data_words(item.data, spec_unit(spec) if spec else ""), at)
+        return
+    yield Line("  encrypted", f"{len(wire)} octets", at)
+    yield from _opened_data(part, _asked_names(asked))
 
 
-def _notification(payload: DataNotification) -> Iterator[Line]:
-    yield "alert code", f"{payload.alert_code:04X}"
-    yield "time", str(CosemDateTime.from_bytes(payload.date_time))
+def _asked_names(asked: Data) -> list[str]:
+    """The attributes a protected read asks for (section 11.2), in the order they are answered."""
+    match asked:
+        case Structure((Array(elements), _parameters)):
+            return [
+                data_words(Structure(element.elements[:3])) for element in elements if isinstance(element, Structure)
+            ]
+    return []
+
+
+def _opened_data(part: OpenedPart | None, names: list[str]) -> Iterator[Line]:
+    """What an encrypted DLMS value holds, or why that is not known."""
+    if part is None:
+        return
+    if isinstance(part.content, Structure) and len(names) == len(part.content.elements):
+        for name, element in zip(names, part.content.elements, strict=True):
+            yield Line("  decrypted", f"{name}: {data_words(element)}")
+    elif part.content is not None and not isinstance(part.content, Component):
+        yield Line("  decrypted", data_words(part.content))
+    else:
+        yield Line("  not opened", part.words)
+
+
+def _notification(payload: DataNotification, opened: Mapping[int, OpenedPart]) -> Iterator[Line]:
+    at = _HEAD_SIZE + 1 + len(encode_length(2 + len(payload.extra)))
+    yield Line("alert code", f"{payload.alert_code:04X}", at)
+    yield Line("time", date_time_words(payload.date_time), at + 3)
+    at += 3 + 2 + len(payload.date_time)
+    wire = protected_octets(payload.extra)
     for number, value in enumerate(payload.extra, 1):
         if isinstance(value, OctetString) and len(value.value) == 19:
             # The reference of a future-dated execution (section 10.1): code, counter, class, OBIS, attribute.
             raw = value.value
-            class_id = int.from_bytes(raw[10:12], "big")
             attribute = int.from_bytes(raw[18:], "big", signed=True)
-            yield "of Command", f"{raw[:2].hex().upper()}, counter {int.from_bytes(raw[2:10], 'big')}"
-            yield "item", attribute_name(class_id, Obis(raw[12:18]), attribute)
+            yield Line("of Command", f"{raw[:2].hex().upper()}, counter {int.from_bytes(raw[2:10], 'big')}", at + 2)
+            name = attribute_name(int.from_bytes(raw[10:12], "big"), Obis(raw[12:18]), attribute)
+            yield Line("item", name, at + 12)
+        elif isinstance(value, OctetString) and value.value == wire:
+            yield Line("encrypted", f"{len(wire)} octets", at)
+            yield from _opened_data(opened.get(1), [])
         else:
-            yield f"further {number}", data_words(value)
-
-
-def data_words(value: Data) -> str:
-    """A DLMS value in one line."""
-    match value:
-        case NullData():
-            return "null"
-        case Array() | CompactArray():
-            return f"[{', '.join(map(data_words, value.elements))}]"
-        case Structure():
-            return f"{{{', '.join(map(data_words, value.elements))}}}"
-        case Boolean():
-            return "true" if value.value else "false"
-        case BitString():
-            return f"bits {value.bits}" if value.bits else "no bits"
-        case VisibleString() | Utf8String():
-            return _text(value.value)
-        case OctetString() | DateTime():
-            return _octets(value.value)
-        case Float32() | Float64():
-            return str(value.number)
-    return value.value.hex() if isinstance(value.value, bytes) else str(value.value)
-
-
-def _text(raw: bytes) -> str:
-    """Text between quotes when it is printable, else hexadecimal: a meter's text must not steer a terminal."""
-    try:
-        text = raw.decode()
-    except UnicodeDecodeError:
-        return raw.hex()
-    return repr(text) if text.isprintable() else raw.hex()
-
-
-def _octets(raw: bytes) -> str:
-    """Octets as hexadecimal, except twelve that read as a date-time."""
-    if not raw:
-        return "no octets"
-    if len(raw) == 12:
-        moment = CosemDateTime.from_bytes(raw)
-        if raw in {DATE_TIME_NOW, DATE_TIME_NEVER} or (moment.year < 10_000 and moment.unix_seconds() is not None):
-            return str(moment)
-    return raw.hex()
+            yield Line(f"further {number}", data_words(value), at)
+        at += len(encode_data(value))
 
 
 # --- GBZ -------------------------------------------------------------------------------------------------------------
 
 
-def zigbee_time(seconds: int) -> str:
-    """Seconds since 2000 in words; zero means now, the two highest values cancel (section 10.3)."""
-    if seconds == 0:
-        return "now (0)"
-    if seconds >= 0xFFFF_FFFE:
-        return f"never ({seconds:08X})"
-    return str(CosemDateTime.from_unix(unix_from_zigbee(seconds)))
+def _components(payload: Gbz, opened: Mapping[int, OpenedPart]) -> Iterator[Line]:
+    at = 3
+    for number, part in enumerate(payload.components, 1):
+        yield from _component(f"{number}", part, at, opened.get(number))
+        at += component_size(part)
 
 
-def _status(code: int) -> str:
-    return f"{STATUS_NAMES.get(code, 'status')} ({code:02X})"
+def component_size(part: Component) -> int:
+    """How many octets a component takes."""
+    return len(encode_gbz(Gbz((part,)))) - 3
 
 
-def _component(number: str, part: Component) -> Iterator[Line]:
-    side = "from server" if part.frame_control & FRAME_FROM_SERVER else "to server"
-    cluster = CLUSTER_NAMES.get(part.cluster, f"cluster {part.cluster:04X}")
-    body = part.body
-    name = body.name if isinstance(body, ZclCommand) else type(body).__name__
-    yield number, f"{cluster} {name}, {side}, sequence {part.sequence}"
+def _component(number: str, part: Component, at: int, opened: OpenedPart | None = None) -> Iterator[Line]:
+    yield Line(number, f"{component_title(part)}, sequence {part.sequence}", at)
+    at += 5
     if part.from_date_time is not None:
-        yield "  from", zigbee_time(part.from_date_time)
-    match body:
-        case EncryptedZcl():
-            specific = bool(part.frame_control & 1)
-            layout = LAYOUTS.get((part.cluster, bool(part.frame_control & FRAME_FROM_SERVER), part.command_id))
-            what = layout.name if specific and layout else f"command {body.command_id:02X}"
-            yield "  encrypted", f"{what}, {len(body.ciphertext)} octets, number {body.frame_counter}"
-        case ReadAttributes():
-            yield "  attributes", ", ".join(f"{attribute_id:04X}" for attribute_id in body.attribute_ids)
-        case ReadAttributesResponse():
-            for record in body.records:
-                value = _status(record.status) if record.type is None else _plain(record.value)
-                yield f"  {record.attribute_id:04X}", value
-        case DefaultResponse():
-            yield "  outcome", f"command {body.command_id:02X}: {_status(body.status)}"
-        case ZclCommand():
-            yield from _command_fields(body)
+        yield Line("  from", zigbee_time(part.from_date_time), at)
+        at += 4
+    body = part.body
+    if not isinstance(body, EncryptedZcl):
+        yield from _body(part, at + 3)
+        return
+    yield Line("  encrypted", f"{len(body.ciphertext)} octets, number {body.frame_counter}", at)
+    if opened is None:
+        return
+    if not isinstance(opened.content, Component):
+        yield Line("  not opened", opened.words)
+        return
+    for line in _body(opened.content, 0):
+        yield Line(line.label, line.text)
 
 
-def _command_fields(command: ZclCommand) -> Iterator[Line]:
-    layout = LAYOUTS.get((command.cluster, command.from_server, command.command_id))
-    types = {field.name: field for field in layout.fields} if layout else {}
+def _body(part: Component, at: int) -> Iterator[Line]:
+    match part.body:
+        case ReadAttributes(attribute_ids):
+            yield Line("  attributes", ", ".join(f"{attribute_id:04X}" for attribute_id in attribute_ids), at)
+        case ReadAttributesResponse(records):
+            for record in records:
+                value = status_words(record.status) if record.type is None else plain_words(record.value)
+                yield Line(f"  {record.attribute_id:04X}", value, at)
+                at += record_size(record)
+        case DefaultResponse() as answer:
+            yield Line("  outcome", f"command {answer.command_id:02X}: {status_words(answer.status)}", at)
+        case ZclCommand() as command:
+            yield from _command_fields(command, at)
+
+
+def _command_fields(command: ZclCommand, at: int) -> Iterator[Line]:
+    layout = LAYOUTS[command.cluster, command.from_server, command.command_id]
+    types = {field.name: field for field in layout.fields}
     for name, value in command.fields:
         label = f"  {name.replace('_', ' ')}"
-        field = types.get(name)
+        field = types[name]
         if not isinstance(value, tuple):
-            yield label, _plain(value, field.type if field else "")
-            continue
-        row_types = {part.name: part.type for part in field.row} if field else {}
-        if not value:
-            yield label, "none"
-        for row in value:
-            yield (
-                label,
-                ", ".join(f"{part.replace('_', ' ')} {_plain(item, row_types.get(part, ''))}" for part, item in row),
-            )
+            yield Line(label, plain_words(value, field.type), at)
+        elif not value:
+            yield Line(label, "none", at)
+        else:
+            row_types = {part.name: part.type for part in field.row}
+            row_at = at + field.count_size
+            for row in value:
+                said = (f"{part.replace('_', ' ')} {plain_words(item, row_types[part])}" for part, item in row)
+                yield Line(label, ", ".join(said), row_at)
+                row_at += field_size(field, (row,)) - field.count_size
+        at += field_size(field, value)
 
 
-def _plain(value: int | bytes | None, type_: str = "") -> str:
-    if value is None:
-        return "no value"
-    if isinstance(value, int):
-        if type_ == "utc":
-            return zigbee_time(value)
-        return f"{value:#x}" if type_.startswith("b") else str(value)
-    return _text(value) if type_ in {"os", ""} else value.hex()
-
-
-def _gbz_alert(alert: GbzAlert) -> Iterator[Line]:
-    yield "alert code", f"{alert.alert_code:04X}"
-    yield "time", zigbee_time(alert.time)
+def _gbz_alert(alert: GbzAlert, opened: Mapping[int, OpenedPart]) -> Iterator[Line]:
+    yield Line("alert code", f"{alert.alert_code:04X}", 3)
+    yield Line("time", zigbee_time(alert.time), 5)
     match alert.specific:
         case FutureDatedZcl() as future:
-            yield "of Command", f"{future.message_code:04X}, counter {future.originator_counter}"
-            from_server = bool(future.frame_control & FRAME_FROM_SERVER)
-            layout = LAYOUTS.get((future.cluster, from_server, future.command_id))
-            cluster = CLUSTER_NAMES.get(future.cluster, f"cluster {future.cluster:04X}")
-            yield "item", f"{cluster} {layout.name if layout else f'command {future.command_id:02X}'}"
+            yield Line("of Command", f"{future.message_code:04X}, counter {future.originator_counter}", 10)
+            yield Line("item", future_item(future), 20)
         case ImageHash(digest):
-            yield "image SHA-256", digest.hex()
+            yield Line("image SHA-256", digest.hex(), 9)
         case AlertNumber(value):
-            yield "number", str(value)
+            yield Line("number", str(value), 9)
         case AlertOctets(octets):
-            yield "further", octets.hex()
+            yield Line("further", octets.hex(), 9)
         case Component() as part:
-            yield from _component("1", part)
+            yield from _component("1", part, 9, opened.get(1))
 
 
 # --- ASN.1 -----------------------------------------------------------------------------------------------------------
 
-_ENUMERATIONS: Final[dict[str, type[IntEnum]]] = {
-    "role": asn1.Role,
-    "wanted": asn1.Role,
-    "cell_usage": asn1.CellUsage,
-    "status": asn1.CredentialStatus,
-    "mode": asn1.UpdateMode,
-    "type": asn1.DeviceType,
-}
-
-_RESULTS: Final[dict[type, tuple[str, ...]]] = {
-    # Results from 0 upwards. Source: section 9.3.
-    asn1.IssueCredentialsResponse: ("", "invalid key usage", "key pair generation failed", "request production failed"),
-    asn1.UpdateDeviceCertificateResponse: (
-        "ok",
-        "invalid certificate",
-        "wrong device identity",
-        "invalid key usage",
-        "no corresponding key pair",
-        "wrong public key",
-        "storage failed",
-        "private key change failed",
-    ),
-    asn1.ProvideDeviceCertificateResponse: ("", "invalid key usage", "none held", "retrieval failure"),
-    asn1.UnjoinResponse: ("ok", "not in log", "other"),
-    asn1.JoinDetails: ("ok", "read failure"),
-    asn1.FirmwareOutcome: ("ok", "no image", "hash mismatch", "activation failure"),
-    asn1.FirmwareVersion: ("ok", "failure"),
-    asn1.FirmwareActivatedAlert: ("ok", "failure"),
-    asn1.FirmwareTransferAlert: ("ok", "image discarded", "hardware mismatch", "transfer failure"),
-    asn1.ClockResponse: ("reliable", "invalid", "unreliable"),
-}
-
-_JOIN_RESULTS: Final = (
-    "ok",
-    "invalid code for method and role",
-    "invalid method and role",
-    "incompatible with entry",
-    "log full",
-    "write failure",
-    "key agreement: no resources",
-    "key agreement: unknown issuer",
-    "key agreement: unsupported suite",
-    "key agreement: bad message",
-    "key agreement: bad key confirmation",
-    "invalid or missing certificate",
-    "no partner link key",
-    "no CBKE response",
-)
-
-_KEY_USAGES: Final = {
-    asn1.KEY_USAGE_DIGITAL_SIGNATURE: "digital signature",
-    asn1.KEY_USAGE_KEY_AGREEMENT: "key agreement",
-    asn1.KEY_USAGE_KEY_CERT_SIGN: "certificate signing",
-}
-
 
 def _asn1(payload: asn1.Asn1) -> Iterator[Line]:
-    yield "payload", type(payload.value).__name__
-    yield from _members(payload.value, "")
+    yield Line("payload", type(payload.value).__name__, 0)
+    places = iter(places_of(payload))
+    codec = CODECS[type(payload.value)]
+    if isinstance(codec, der.Sequence):
+        next(places)
+        yield from _members(codec, payload.value, "", places)
+    elif codec.member is not None:
+        held = getattr(payload.value, codec.member)
+        yield from _member(codec.cls, codec.member, codec.inner, held, "", places)
     if payload.long_lengths:
-        yield "note", f"{len(payload.long_lengths)} lengths are longer than need be, as some devices write them"
+        count = len(payload.long_lengths)
+        yield Line("note", f"{count} lengths are longer than need be, as some devices write them")
 
 
-def _members(value: Any, indent: str) -> Iterator[Line]:
-    for member in fields(value):
-        if member.name != "accepted":
-            yield from _member(type(value), member.name, getattr(value, member.name), indent)
-
-
-def _member(cls: type, name: str, value: Any, indent: str) -> Iterator[Line]:
-    label = indent + name.replace("_", " ")
-    if isinstance(value, tuple):
-        if not value:
-            yield label, "none"
-        for number, item in enumerate(value, 1):
-            yield from (
-                _member(cls, name, item, indent)
-                if not is_dataclass(item)
-                else _nested(f"{label} {number}", item, indent)
-            )
-    elif value is None:
-        yield label, "absent"
-    elif isinstance(value, BitString):
-        yield label, _KEY_USAGES.get(value, f"bits {value.bits}")
-    elif is_dataclass(value):
-        yield from _nested(label, value, indent)
-    elif isinstance(value, bytes):
-        if value[:1] == b"\x30" and len(value) > 40:
-            yield from _certificate(label, value, indent + "  ")
+def _members(codec: der.Sequence, value: Any, indent: str, places: Iterator[int]) -> Iterator[Line]:
+    for member in codec.members:
+        held = getattr(value, member.name)
+        label = indent + member.name.replace("_", " ")
+        if isinstance(member.codec, der.Null):
+            next(places)
+        elif member.optional and held is None:
+            yield Line(label, "absent")
+        elif member.default is not None and held == member.default:
+            yield Line(label, _leaf(codec.cls, member.name, held))
         else:
-            yield label, value.hex()
-    elif isinstance(value, int):
-        yield label, _code(cls, name, value)
+            yield from _member(codec.cls, member.name, member.codec, held, indent, places)
+
+
+def _member(
+    cls: type, name: str, codec: der.Codec, value: Any, indent: str, places: Iterator[int], number: str = ""
+) -> Iterator[Line]:
+    """One member, where its tag stands; the places are used up in the order of reading."""
+    label = f"{indent}{name.replace('_', ' ')}"
+    if isinstance(codec, der.Choice):
+        codec = next(option for type_, option in codec.options if isinstance(value, type_))
+    place = next(places)
+    if isinstance(codec, der.Sequence):
+        yield Line(label + number, "", place)
+        yield from _members(codec, value, indent + "  ", places)
+    elif isinstance(codec, der.SequenceOf):
+        if not value:
+            yield Line(label, "none", place)
+        for count, item in enumerate(value, 1):
+            nested = f" {count}" if isinstance(codec.element, der.Sequence) else ""
+            yield from _member(cls, name, codec.element, item, indent, places, nested)
+    elif isinstance(value, bytes) and is_der(value):
+        said, parts = certificate_lines(value)
+        yield Line(label, said, place)
+        for name_of_part, text in parts:
+            yield Line(f"{indent}  {name_of_part}", text)
     else:
-        yield label, "never: cancels" if value == asn1.TIME_NEVER else str(value)
+        yield Line(label, _leaf(cls, name, value), place)
 
 
-def _nested(label: str, value: Any, indent: str) -> Iterator[Line]:
-    yield label, ""
-    yield from _members(value, indent + "  ")
-
-
-def _code(cls: type, name: str, value: int) -> str:
-    if name == "alert_code":
-        return f"{value:04X}"
-    words: tuple[str, ...] = _JOIN_RESULTS if cls is asn1.JoinResponse or name == "join_response" else ()
-    if name == "result":
-        words = words or _RESULTS.get(cls, ())
-    if value < len(words):
-        return f"{words[value]} ({value})"
-    enumeration = _ENUMERATIONS.get(name)
-    if enumeration is not None and value in {member.value for member in enumeration}:
-        return f"{enumeration(value).name.lower().replace('_', ' ')} ({value})"
-    return str(value)
-
-
-def _certificate(label: str, der: bytes, indent: str) -> Iterator[Line]:
-    """What a certificate says, if it is one of the profile; a certification request or another is told by its size."""
-    try:
-        certificate = parse_certificate(der)
-    except CertificateRefused as refusal:
-        yield label, f"DER of {len(der)} octets; as a certificate refused: {refusal.words}"
-        return
-    yield label, f"certificate, {len(der)} octets"
-    for name, text in certificate.words():
-        yield indent + name, text
+def _leaf(cls: type, name: str, value: Any) -> str:
+    if value is None:
+        return "absent"
+    if isinstance(value, BitString):
+        return usage_words(value)
+    if isinstance(value, bytes):
+        return value.hex()
+    if isinstance(value, int):
+        if name == "alert_code":
+            return f"{value:04X}"
+        words = code_words(cls, name, value)
+        return str(value) if words is None else f"{words} ({value})"
+    return "never: cancels" if value == asn1.TIME_NEVER else str(value)
