@@ -11,9 +11,11 @@ Rules this module keeps:
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from struct import Struct
 from typing import Final, TypeAlias
 
 from lastmetre.gbcs.errors import GbcsDecodeError, GbcsValueError
+from lastmetre.gbcs.records import open_twin
 from lastmetre.gbcs.zcl import (
     FRAME_CLUSTER_SPECIFIC,
     FRAME_CONTROL_KNOWN,
@@ -31,6 +33,9 @@ PROFILE_ID: Final = b"\x01\x09"
 CONTROL_LAST: Final = 0x01
 CONTROL_ENCRYPTED: Final = 0x02
 CONTROL_FROM_DATE_TIME: Final = 0x10
+_CONTROL_KNOWN: Final = CONTROL_LAST | CONTROL_ENCRYPTED | CONTROL_FROM_DATE_TIME
+_COMPONENT_START = Struct(">BHH")
+"""Control, cluster, and the length of what follows."""
 
 ENCRYPTED_START: Final = bytes.fromhex("3100000000")
 """Security control byte (authenticated encryption) and the invocation counter, always zero (section 11.1)."""
@@ -80,6 +85,9 @@ class Component:
     def command_id(self) -> int:
         """The ZCL command id, told in clear even when the payload is encrypted."""
         return self.body.command_id if isinstance(self.body, EncryptedZcl) else frame_of(self.body)[1]
+
+
+_OpenComponent = open_twin(Component)
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,16 +168,14 @@ def _read_start(data: bytes) -> int:
 
 
 def _read_component(data: bytes, at: int, *, last: bool) -> tuple[Component, int]:
-    start = at + 5
+    start = at + _COMPONENT_START.size
     if start > len(data):
         raise GbcsDecodeError("gbz.component", at, "cut short or missing")
-    control = data[at]
-    if control & ~(CONTROL_LAST | CONTROL_ENCRYPTED | CONTROL_FROM_DATE_TIME):
+    control, cluster, length = _COMPONENT_START.unpack_from(data, at)
+    if control & ~_CONTROL_KNOWN:
         raise GbcsDecodeError("gbz.component.control", at, f"{control:02X} sets bits GBCS does not use")
     if bool(control & CONTROL_LAST) is not last:
         raise GbcsDecodeError("gbz.component.control", at, "the last component, and no other, is marked as the last")
-    cluster = int.from_bytes(data[at + 1 : at + 3], "big")
-    length = int.from_bytes(data[at + 3 : start], "big")
     end = start + length
     if end > len(data):
         raise GbcsDecodeError(
@@ -186,9 +192,11 @@ def _read_component(data: bytes, at: int, *, last: bool) -> tuple[Component, int
         return _read_encrypted(data, at, end, cluster, from_date_time), end
     if at + 3 > end:
         raise GbcsDecodeError("gbz.component", at, "its ZCL header is cut short")
-    frame_control, sequence, command_id = data[at : at + 3]
-    body = decode_zcl(cluster, frame_control, command_id, data, at + 3, end)
-    return Component(cluster, frame_control, sequence, body, from_date_time), end
+    frame_control = data[at]
+    body = decode_zcl(cluster, frame_control, data[at + 2], data, at + 3, end)
+    component = _OpenComponent(cluster, frame_control, data[at + 1], body, from_date_time)
+    component.__class__ = Component
+    return component, end
 
 
 def _read_encrypted(data: bytes, at: int, end: int, cluster: int, from_date_time: int | None) -> Component:

@@ -13,11 +13,13 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import takewhile
-from struct import Struct
+from struct import Struct, unpack
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 from lastmetre.gbcs.errors import GbcsDecodeError, GbcsValueError
+from lastmetre.gbcs.records import open_twin
 from lastmetre.gbcs.zcl_commands import COMMANDS
 
 if TYPE_CHECKING:
@@ -187,6 +189,9 @@ class ZclCommand:
         raise KeyError(field)
 
 
+_OpenCommand = open_twin(ZclCommand)
+
+
 @dataclass(frozen=True, slots=True)
 class ReadAttributes:
     """Ask for attributes."""
@@ -285,18 +290,21 @@ def decode_zcl(  # what a payload is hangs on four facts of the frame around it
     if layout is None:
         side = "server" if from_server else "client"
         raise GbcsDecodeError("zcl", start, f"cluster {cluster:04X} has no command {command_id:02X} from the {side}")
-    at = start + layout.head.size
+    head = layout.head
+    at = start + head.size
     if at > stop:
         # Field by field, so that the error names the field that is cut short.
         fields, at = _read_fields(layout.name, layout.fields, data, start, stop)
     else:
-        fields = tuple(zip(layout.head_names, layout.head.unpack_from(data, start), strict=True))
+        fields = tuple(zip(layout.head_names, head.unpack_from(data, start)))  # noqa: B905 - made together
         if layout.rest:
             more, at = _read_fields(layout.name, layout.rest, data, at, stop)
             fields += more
     if at != stop:
         raise GbcsDecodeError(f"zcl.{layout.name}", at, f"{stop - at} octets follow its end")
-    return ZclCommand(cluster, from_server, command_id, fields)
+    command = _OpenCommand(cluster, from_server, command_id, fields)
+    command.__class__ = ZclCommand
+    return command  # type: ignore[no-any-return]
 
 
 def _read_fields(
@@ -367,8 +375,7 @@ def _read_profile_wide(command_id: int, data: bytes, at: int, end: int) -> ZclBo
     if command_id == READ_ATTRIBUTES:
         if (end - at) % 2:
             raise GbcsDecodeError("zcl.ReadAttributes", end, "an attribute id has two octets")
-        ids = (int.from_bytes(data[place : place + 2], "little") for place in range(at, end, 2))
-        return ReadAttributes(tuple(ids))
+        return ReadAttributes(unpack(f"<{(end - at) // 2}H", data[at:end]))
     if command_id == READ_ATTRIBUTES_RESPONSE:
         records = []
         while at < end:
@@ -378,8 +385,14 @@ def _read_profile_wide(command_id: int, data: bytes, at: int, end: int) -> ZclBo
     if command_id == DEFAULT_RESPONSE:
         if end - at != 2:
             raise GbcsDecodeError("zcl.DefaultResponse", at, f"has two octets, not {end - at}")
-        return DefaultResponse(data[at], data[at + 1])
+        return _default_response(data[at], data[at + 1])
     raise GbcsDecodeError("zcl", at, f"GBCS uses no profile-wide command {command_id:02X}")
+
+
+@lru_cache(1_024)
+def _default_response(command_id: int, status: int) -> DefaultResponse:
+    """One value for all equal ones: a third of all components are default responses."""
+    return DefaultResponse(command_id, status)
 
 
 def _read_record(data: bytes, at: int, end: int) -> tuple[AttributeRecord, int]:
