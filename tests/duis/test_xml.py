@@ -8,8 +8,12 @@ from typing import TYPE_CHECKING
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from lxml import etree
 
+from lastmetre.duis.compose import make_request
+from lastmetre.duis.documents import build_request
 from lastmetre.duis.errors import DuisDecodeError, DuisError, DuisValueError
+from lastmetre.duis.signature import Canonical
 from lastmetre.duis.xml import (
     DOCUMENT_SIZE_MAX,
     KEPT_PIECES_MAX,
@@ -120,6 +124,15 @@ def test_what_is_written_reads_back_equal(element: Element) -> None:
     document = text.replace("<sr:Root>", f'<sr:Root xmlns:sr="{SR}">', 1)
     assert read_element(parse_document(document.encode())).children == (element,)
     assert read_document(document.encode()).children == (element,)
+
+
+@given(ELEMENTS)
+def test_what_is_written_is_canonical(element: Element) -> None:
+    """What we write is signed as it stands: it is its own canonical form, unless it declares a namespace inside."""
+    document = build_request(make_request("7.1", bytes(8), bytes(8), 1, (element,)))
+    assert isinstance(document, Canonical) is (b"urn:other" not in document)
+    if isinstance(document, Canonical):
+        assert etree.tostring(etree.fromstring(document), method="c14n") == document
 
 
 # Pieces of documents as others write them: namespaces come and go, tags end at once, text holds what it may.

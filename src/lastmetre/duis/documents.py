@@ -22,6 +22,7 @@ from lastmetre.duis.catalogue import SIGNED_PRE_COMMAND, Misfit, check_request
 from lastmetre.duis.errors import DuisDecodeError, DuisValueError, SignatureReason, SignatureRefused
 from lastmetre.duis.identifiers import RequestID, ResponseID
 from lastmetre.duis.signature import (
+    Canonical,
     FindCertificate,
     Signer,
     SignerCertificate,
@@ -538,8 +539,9 @@ def _document(name: str, version: str, header: list[Element], body: Element) -> 
     if not _SCHEMA_VERSION.fullmatch(version):
         raise DuisValueError(f"{version!r} is no schema version")
     inside = write_element(Element("Header", children=tuple(header))) + write_element(Element("Body", children=(body,)))
-    text = f'<sr:{name} xmlns:sr="{SR}" schemaVersion="{version}">{inside}</sr:{name}>'
-    return text.encode()
+    text = f'<sr:{name} xmlns:sr="{SR}" schemaVersion="{version}">{inside}</sr:{name}>'.encode()
+    # An element of another namespace declares it wherever it stands, which is canonical only in the simplest case.
+    return text if b" xmlns:x=" in text else Canonical(text)
 
 
 def request_element(request: Request) -> list[Element]:

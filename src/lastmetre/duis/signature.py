@@ -7,7 +7,7 @@ Rules kept here (reference: duis section 3):
   refused, so no Reference can point elsewhere and no transform can take content out of what is hashed.
 * The document is hashed in *inclusive* Canonical XML 1.0 without comments (the default when no transform
   canonicalises); SignedInfo in the *exclusive* form that it names.
-* A verified document is returned as what was hashed, without its signature. Read that only.
+* A verified document is returned as the octets that were hashed, without its signature. Read those only.
 * A good signature says who signed, not that this party may: the caller names the signer it requires.
 
 What we sign has no whitespace between elements, since one known verifier removes such whitespace before it hashes.
@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import binascii
 import hmac
+import re
 from base64 import b64decode, b64encode
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -30,7 +31,7 @@ from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 from lxml import etree
 
 from lastmetre.duis.errors import DuisDecodeError, DuisValueError, SignatureReason, SignatureRefused
-from lastmetre.duis.xml import DS, SR, Element, is_blank, parse_document, read_element, scan
+from lastmetre.duis.xml import DS, SR, Element, is_blank, parse_document, read_document
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -92,21 +93,22 @@ class Signer:
 
 @dataclass(frozen=True, slots=True)
 class VerifiedDocument:
-    """A document whose signature verified: what was hashed, as tree and as text, and whose certificate signed it."""
+    """A document whose signature verified: the very octets that were hashed, and whose certificate signed them."""
 
-    root: etree._Element
-    signer: SignerCertificate
     canonical: bytes
+    """Without the signature."""
+    signer: SignerCertificate
 
     @property
     def element(self) -> Element:
-        """The document as a value, read from the very octets that were hashed."""
-        found = scan(self.canonical.decode())
-        return read_element(self.root) if found is None else found
+        """The document as a value."""
+        return read_document(self.canonical)
 
 
 def normalise_issuer(name: str) -> str:
     """A distinguished name in RFC 2253 order without the space some writers put after a comma: ``CN=Z1,OU=07``."""
+    if "\\" not in name:
+        return ",".join(part.strip() for part in name.split(","))
     parts: list[str] = []
     here = ""
     escaped = False
@@ -129,13 +131,20 @@ def issuer_name_of(certificate: x509.Certificate) -> str:
 # --- signing
 
 
+class Canonical(bytes):
+    """A document that this house wrote: in canonical form, unsigned, without whitespace between elements."""
+
+    __slots__ = ()
+
+
 def sign_document(document: bytes, signer: Signer) -> bytes:
     """The document with its signature, in canonical form; refuses one that is signed already."""
+    if isinstance(document, Canonical):
+        return _sign_canonical(document, signer)
     root = parse_document(document)
     if root.find(_DS_SIGNATURE) is not None:
         raise DuisValueError("the document carries a signature already; remove it before signing")
-    remove_blank_text(root)
-    return _sign_canonical(_canonical(root), signer)
+    return _sign_canonical(_without_blank_text(_canonical(root)), signer)
 
 
 def remove_signature(document: bytes) -> bytes:
@@ -143,17 +152,21 @@ def remove_signature(document: bytes) -> bytes:
     root = parse_document(document)
     for signature in root.findall(_DS_SIGNATURE):
         root.remove(signature)
-    remove_blank_text(root)
-    return _canonical(root)
+    return _without_blank_text(_canonical(root))
 
 
-def remove_blank_text(root: etree._Element) -> None:
-    """Take out whitespace between elements; the text of an element without children stays as it is."""
-    for node in root.iter():
-        if len(node) and node.text and is_blank(node.text):
-            node.text = None
-        if node.tail and is_blank(node.tail):
-            node.tail = None
+_BEFORE_START: Final = re.compile(rb">[ \t\n]+<(?!/)")
+_BEFORE_END: Final = re.compile(rb"(</[^<>]*>)[ \t\n]+(?=</)")
+
+
+def _without_blank_text(canonical: bytes) -> bytes:
+    """Take out whitespace between elements; the text of an element without children stays as it is.
+
+    In canonical form a greater-than sign outside tags is escaped, and no attribute holds a less-than sign.
+    """
+    if b"\n" not in canonical and b"\t" not in canonical and b"> " not in canonical:
+        return canonical
+    return _BEFORE_END.sub(rb"\1", _BEFORE_START.sub(b"><", canonical))
 
 
 def _sign_canonical(canonical: bytes, signer: Signer) -> bytes:
@@ -188,7 +201,8 @@ def _sign_canonical(canonical: bytes, signer: Signer) -> bytes:
 class _Claims:
     """What a signature in the right form says, not yet believed."""
 
-    signed_info: etree._Element
+    signed_info: bytes
+    """In canonical form: what the signature's value was made over."""
     digest: bytes
     value: bytes
     issuer_name: str
@@ -196,13 +210,17 @@ class _Claims:
 
 
 def verify_document(document: bytes, find_certificate: FindCertificate) -> VerifiedDocument:
-    """The tree and the certificate that signed it, or ``SignatureRefused``. Who was entitled to sign comes after."""
+    """What was signed and by which certificate, or ``SignatureRefused``. Who was entitled to sign comes after."""
     root = parse_document(document)
     signature = _the_signature(root)
-    claims = _read_profile(signature)
-    signed_info = _canonical(claims.signed_info, exclusive=True)
-    _detach(signature)
-    canonical = _canonical(root)
+    whole = _canonical(root)
+    usual = _read_usual(whole, signature.prefix)
+    if usual is None:
+        claims = _read_profile(signature)
+        _detach(signature)
+        canonical = _canonical(root)
+    else:
+        claims, canonical = usual
     digest = hashes.Hash(hashes.SHA256())
     digest.update(canonical)
     if not hmac.compare_digest(digest.finalize(), claims.digest):
@@ -212,8 +230,8 @@ def verify_document(document: bytes, find_certificate: FindCertificate) -> Verif
         raise SignatureRefused(
             SignatureReason.UNKNOWN_CERTIFICATE, f"issuer {claims.issuer_name}, serial {claims.serial_number}"
         )
-    _check_value(certificate.public_key, claims.value, signed_info)
-    return VerifiedDocument(root, certificate, canonical)
+    _check_value(certificate.public_key, claims.value, claims.signed_info)
+    return VerifiedDocument(canonical, certificate)
 
 
 def require_signer(
@@ -275,12 +293,17 @@ def _algorithm(node: etree._Element, expected: str) -> None:
 
 def _base64(node: etree._Element, size: int) -> bytes:
     _children(node)
+    return _sized((node.text or "").encode(), size, etree.QName(node).localname)
+
+
+def _sized(text: bytes, size: int, name: str) -> bytes:
+    """The octets of a base64 text, of which there must be so many."""
     try:
-        value = b64decode("".join((node.text or "").split()), validate=True)
+        value = b64decode(b"".join(text.split()), validate=True)
     except (binascii.Error, ValueError):
         value = b""
     if len(value) != size:
-        raise SignatureRefused(SignatureReason.PROFILE, f"{etree.QName(node).localname} is not {size} octets")
+        raise SignatureRefused(SignatureReason.PROFILE, f"{name} is not {size} octets")
     return value
 
 
@@ -309,12 +332,74 @@ def _read_profile(signature: etree._Element) -> _Claims:
     if not (digits.isascii() and digits.isdigit() and len(digits) <= SERIAL_DIGITS_MAX):
         raise SignatureRefused(SignatureReason.PROFILE, "X509SerialNumber is not a decimal number")
     return _Claims(
-        signed_info=signed_info,
+        signed_info=_canonical(signed_info, exclusive=True),
         digest=_base64(digest, DIGEST_SIZE),
         value=_base64(value, SIGNATURE_SIZE),
         issuer_name=normalise_issuer(issuer.text or ""),
         serial_number=int(digits),
     )
+
+
+def _usual_form() -> re.Pattern[bytes]:
+    """The whole profile as one expression over the canonical form of a signature, whatever its prefix.
+
+    Only what may differ is captured: SignedInfo, digest, value, issuer and serial number.
+    """
+    space = r"[ \n\t]*"
+    text = r"([A-Za-z0-9+/= \n\t]*)"
+
+    def element(name: str, *inside: str, attributes: str = "") -> str:
+        return f"<(?P=p){name}{attributes}>{space}" + space.join((*inside, f"</(?P=p){name}>"))
+
+    def algorithm(name: str, uri: str) -> str:
+        return f'<(?P=p){name} Algorithm="{re.escape(uri)}">{space}</(?P=p){name}>'
+
+    def leaf(name: str, content: str) -> str:
+        return f"<(?P=p){name}>{content}</(?P=p){name}>"
+
+    reference = element(
+        "Reference",
+        element("Transforms", algorithm("Transform", ENVELOPED_SIGNATURE)),
+        algorithm("DigestMethod", SHA256),
+        leaf("DigestValue", text),
+        attributes=' URI=""',
+    )
+    methods = (algorithm("CanonicalizationMethod", EXCLUSIVE_C14N), algorithm("SignatureMethod", ECDSA_SHA256))
+    signed_info = f"<(?P=p)SignedInfo(>{space}" + space.join((*methods, reference, "</(?P=p)SignedInfo>)"))
+    serial = element("X509IssuerSerial", leaf("X509IssuerName", "([^<&]*)"), leaf("X509SerialNumber", "([0-9]{1,50})"))
+    key_info = element("KeyInfo", element("X509Data", serial))
+    start = rf'<(?P<p>(?:[A-Za-z_][A-Za-z0-9_.-]*:)?)Signature(?: xmlns(?::[A-Za-z0-9_.-]+)?="{re.escape(DS)}")?>'
+    inside = space.join(("", signed_info, leaf("SignatureValue", text), key_info, "</(?P=p)Signature>"))
+    return re.compile((start + inside).encode())
+
+
+_USUAL: Final = _usual_form()
+
+
+def _read_usual(whole: bytes, name_prefix: str | None) -> tuple[_Claims, bytes] | None:
+    """What a signature claims and the document without it, from the canonical form of both.
+
+    None when the signature has another form, which may be right or wrong. It is the last child of the root, so the
+    last start tag of its name is its own; canonical text holds no less-than sign outside tags. Its name's prefix
+    stands for the namespace of XML signatures, which the tree tells, and nothing inside declares another.
+    """
+    prefix = f"{name_prefix}:".encode() if name_prefix else b""
+    tag = b"<" + prefix + b"Signature"
+    start = max(whole.rfind(tag + b">"), whole.rfind(tag + b" xmlns"))
+    match = _USUAL.match(whole, start) if start >= 0 else None
+    if match is None or match.group("p") != prefix:
+        return None
+    _, signed_info, digest, value, issuer, serial = match.groups()
+    # Alone, and in the exclusive form, SignedInfo declares the one namespace that it uses.
+    namespace = b" xmlns" + (b":" + prefix[:-1] if prefix else b"") + b'="' + DS.encode() + b'"'
+    claims = _Claims(
+        signed_info=b"<" + prefix + b"SignedInfo" + namespace + signed_info,
+        digest=_sized(digest, DIGEST_SIZE, "DigestValue"),
+        value=_sized(value, SIGNATURE_SIZE, "SignatureValue"),
+        issuer_name=normalise_issuer(issuer.decode()),
+        serial_number=int(serial),
+    )
+    return claims, whole[:start] + whole[match.end() :]
 
 
 def _detach(signature: etree._Element) -> None:

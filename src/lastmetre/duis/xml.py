@@ -343,7 +343,7 @@ def _scan(pieces: list[str]) -> Element:
 
 
 def _check_blank(text: str, stack: list[tuple[Element, list[Element], _Scope | None]]) -> None:
-    if not is_blank(text):
+    if not is_blank(_unescape(text) if "&" in text else text):
         raise DuisDecodeError(stack[-1][0].name if stack else "document", "text beside child elements is not allowed")
 
 
@@ -368,7 +368,11 @@ def _escape(text: str) -> str:
 
 
 def _escape_attribute(text: str) -> str:
-    return _escape(text).replace('"', "&quot;").replace("\t", "&#x9;").replace("\n", "&#xA;")
+    if _PLAIN.fullmatch(text):
+        return text
+    # As the canonical form has it, which leaves a greater-than sign alone in attributes.
+    escaped = _escape(text).replace("&gt;", ">").replace('"', "&quot;")
+    return escaped.replace("\t", "&#x9;").replace("\n", "&#xA;")
 
 
 @lru_cache(NAME_CACHE_SIZE)
@@ -418,5 +422,5 @@ def _start_tag(element: Element) -> tuple[str, str]:
     for name, _ in element.attributes:
         if not _NAME.fullmatch(name):
             raise DuisValueError(f"{name!r} cannot be written as an attribute")
-    attributes = "".join(f' {name}="{_escape_attribute(value)}"' for name, value in element.attributes)
+    attributes = "".join(f' {name}="{_escape_attribute(value)}"' for name, value in sorted(element.attributes))
     return f"<{tag}{declaration}{attributes}>", f"</{tag}>"
