@@ -25,6 +25,7 @@ from lastmetre.han.node import Node
 from lastmetre.han.pcap import LINK_TYPE_IPV4, global_header, record
 from lastmetre.han.zep import UDP_PORT, ZepPacket, encapsulate
 from tests.han.support import ECS26C_COMMAND, HUB, METER, METER_SHORT, PAN, PPMID, PPMID_SHORT
+from tests.han.test_sleepy import GAS_SHORT, GasWire
 from tests.shared_data import needs_rtds, rtds_messages
 
 if TYPE_CHECKING:
@@ -194,3 +195,32 @@ def test_every_reference_message_that_fits_is_named(tmp_path: Path) -> None:
     decoded = _read(capture, "_ws.malformed", display="gbcs_message")
     assert len(decoded) == 4 * len(complete)
     assert [row for row in decoded if row != [""]] == []
+
+
+def test_a_wake_of_the_gas_meter_is_named(tmp_path: Path) -> None:
+    """RequestMirror to PUT: every frame of one wake is read by its name, the message on both legs, none malformed."""
+    wire = GasWire()
+    wire.turned = False  # which way a message goes is all that is asked: the answers are the Commands' own bytes
+    for _ in range(2):
+        wire.store(ECS26C_COMMAND)
+    wire.run(20)
+    assert wire.returned == [ECS26C_COMMAND] * 2
+    capture = _write(tmp_path / "wake.pcap", wire.frames)
+    assert _malformed(capture) == []
+    units = _read(capture, "zbee_nwk.src", "gbcs_tunnel.command", "gbcs_tunnel.remaining", display="gbcs_tunnel")
+    assert sorted((int(src, 0), int(command, 0), left) for src, command, left in units) == [
+        (0x0000, 2, "0"),
+        (0x0000, 2, "1"),
+        (GAS_SHORT, 1, ""),
+        (GAS_SHORT, 1, ""),
+        (GAS_SHORT, 3, ""),
+        (GAS_SHORT, 3, ""),
+    ]
+    said = "|".join(row[0] for row in _read(capture, "_ws.col.Info"))
+    for name in ("Request Mirror,", "Request Mirror Response", "Configure Mirror", "Report Attributes"):
+        assert name in said
+    for name in ("Mirror Report Attribute Response", "GET-RESPONSE, Command, ECS26c", "PUT, Command, ECS26c"):
+        assert name in said
+    scheme = "zbee_zcl_se.met.mirror_report_attribute_response.notification_scheme"
+    told = _read(capture, "zbee_nwk.src", "zbee_aps.src", scheme, display=scheme)
+    assert [[int(value, 0) for value in row] for row in told] == [[0, 2, 2]]

@@ -5,7 +5,8 @@ Pure: frames and the time go in, frames and events come out. Facts and labels: `
 * ``frames``, ``zcl``, ``tunnelling``, ``clusters``, ``zdo``: what is on the air, byte for byte;
 * ``zep``, ``pcap``: how it travels between processes and lies in a capture file;
 * ``node``: a Zigbee node: acknowledgements, fragments, duplicates, forwarding;
-* ``tunnel``: the two ends of a tunnel; ``devices``: a whole hub, ESME or PPMID; ``medium``: the air between them.
+* ``tunnel``: the two ends of a tunnel; ``devices``: a whole hub, ESME or PPMID; ``medium``: the air between them;
+* ``mirror``, ``gb_header``, ``sleepy``: a gas meter's mirror, the header of its tunnel, and the meter that sleeps.
 
 What a real network has and this one has not: NWK and APS security, MAC acknowledgements, routing, key establishment,
 flow control. These frames are what a secured network carries inside; nobody may take them for what it emits.
@@ -16,18 +17,24 @@ from lastmetre.han.devices import Core, Device, Hub
 from lastmetre.han.errors import HanDecodeError, HanError, HanValueError
 from lastmetre.han.events import (
     Event,
+    FellAsleep,
+    MessageAsked,
     MessageReceived,
+    MirrorReported,
     TransferAccepted,
     TransferFailed,
     TunnelClosed,
     TunnelOpened,
     TunnelRefused,
+    WokeUp,
     ZseAnswered,
     ZseFailed,
     ZseReceived,
 )
 from lastmetre.han.medium import Heard, Medium
+from lastmetre.han.mirror import Flag, Reported
 from lastmetre.han.node import Dropped, Node
+from lastmetre.han.sleepy import SleepyDevice
 from lastmetre.han.zcl import Status
 
 __all__ = [
@@ -36,6 +43,8 @@ __all__ = [
     "Device",
     "Dropped",
     "Event",
+    "FellAsleep",
+    "Flag",
     "HanDecodeError",
     "HanError",
     "HanValueError",
@@ -43,15 +52,20 @@ __all__ = [
     "Hub",
     "LocalChangeSupply",
     "Medium",
+    "MessageAsked",
     "MessageReceived",
+    "MirrorReported",
     "Node",
+    "Reported",
     "SelectAvailableEmergencyCredit",
+    "SleepyDevice",
     "Status",
     "TransferAccepted",
     "TransferFailed",
     "TunnelClosed",
     "TunnelOpened",
     "TunnelRefused",
+    "WokeUp",
     "ZseAnswered",
     "ZseCommand",
     "ZseFailed",

@@ -32,12 +32,27 @@ from lastmetre.han.errors import HanDecodeError, HanValueError
 from lastmetre.han.events import (
     Arrival,
     Event,
+    MessageAsked,
+    MessageReceived,
+    MirrorReported,
     TunnelClosed,
     ZseAnswered,
     ZseFailed,
     ZseReceived,
 )
+from lastmetre.han.gb_header import GbGet, GbGetResponse, GbPut, decode_unit, encode_unit
 from lastmetre.han.limits import ANNOUNCE_S, TRANSFER_ANSWER_S
+from lastmetre.han.mirror import (
+    CONFIGURE_MIRROR,
+    METERING,
+    MIRROR_ENDPOINT,
+    REPORT_ATTRIBUTES,
+    REQUEST_MIRROR,
+    is_last,
+    mirror_report_response,
+    read_report,
+    request_mirror_response,
+)
 from lastmetre.han.node import (
     COORDINATOR,
     ENDPOINT,
@@ -49,7 +64,7 @@ from lastmetre.han.node import (
     Node,
     ZclReceived,
 )
-from lastmetre.han.tunnel import TunnelClient, TunnelServer, answer_status
+from lastmetre.han.tunnel import TunnelClient, TunnelServer, answer, answer_status
 from lastmetre.han.tunnelling import CLUSTER as TUNNELING
 from lastmetre.han.zcl import DefaultResponse, Status, parse_zcl, read_default_response
 from lastmetre.han.zdo import DEVICE_ANNOUNCE, DeviceAnnounce, parse_announce
@@ -87,6 +102,7 @@ class _Endpoint:
 
     def __init__(self, node: Node) -> None:
         self.node: Final = node
+        self._endpoints = {ENDPOINT}
         self._told: list[Event] = []
         """Events of calls that return something else, told at the next occasion."""
 
@@ -146,7 +162,11 @@ class _Endpoint:
                 return self._answered(arrival, read_default_response(frame), now)
         except HanDecodeError as error:
             return [Dropped("malformed", str(error), received.source_short)]
-        handled = self._arrived(arrival, now) if received.destination_endpoint == ENDPOINT else None
+        try:
+            handled = self._arrived(arrival, now) if received.destination_endpoint in self._endpoints else None
+        except HanDecodeError as error:
+            answer_status(self.node, arrival, Status.MALFORMED_COMMAND, now)
+            return [Dropped("malformed", str(error), received.source_short)]
         if handled is not None:
             return handled
         answer_status(self.node, arrival, Status.UNSUPPORTED_CLUSTER_COMMAND, now)
@@ -182,14 +202,17 @@ class Hub(_Endpoint):
     """The Communications Hub's Zigbee side: the coordinator, and a tunnel to each device of ``tunnels``.
 
     ``devices`` are all nodes it hears, by EUI-64, with their short addresses; ``tunnels`` those to open a tunnel to
-    (ESME, HCALCS, PPMID), all of them unless told otherwise.
+    (ESME, HCALCS, PPMID), all of them unless told otherwise; ``gas`` those that open one to the hub and fetch.
 
         hub.send(meter, command, now)                   # -> handle; TransferAccepted or TransferFailed will come
         case MessageReceived(peer=ppmid, data=message)  # what a device passed up
         case TunnelOpened(peer=ppmid)                   # the time to send what waits for it
+        hub.notify(gas_meter, Flag.TUNNEL_MESSAGE_PENDING)      # told to it when it next reports
+        case MessageAsked(peer=gas_meter)               # its GET:
+            hub.answer_get(gas_meter, message, remaining, now)
     """
 
-    def __init__(
+    def __init__(  # who is there, by kind
         self,
         eui64: bytes,
         pan_id: int,
@@ -197,15 +220,33 @@ class Hub(_Endpoint):
         *,
         first_counter: int,
         tunnels: Iterable[bytes] | None = None,
+        gas: Iterable[bytes] = (),
     ) -> None:
         super().__init__(Node(eui64, COORDINATOR, pan_id, devices, first_counter=first_counter))
+        self._endpoints |= {MIRROR_ENDPOINT}
         self.client: Final = TunnelClient(self.node)
+        self.gas_server: Final = TunnelServer(self.node, gas, endpoint=MIRROR_ENDPOINT)
+        self.handheld_server: Final = TunnelServer(self.node, ())
+        self._flags: dict[bytes, int] = {}
         for peer in devices if tunnels is None else tunnels:
-            self.client.add(peer)
+            if peer not in self.gas_server.may_open:
+                self.client.add(peer)
 
     def send(self, peer: bytes, data: bytes, now: float) -> int:
         """Send a message down a device's tunnel; held when that is closed. Raises for what no tunnel carries."""
-        handle, events = self.client.send(peer, data, now)
+        server = self.handheld_server
+        end = server if peer in server.may_open else self.client
+        handle, events = end.send(peer, data, now)
+        self._told += events
+        return handle
+
+    def notify(self, peer: bytes, flags: int) -> None:
+        """Set what a gas meter is told when it reports."""
+        self._flags[peer] = flags
+
+    def answer_get(self, peer: bytes, message: bytes | None, remaining: int, now: float) -> int:
+        """Answer a gas meter's GET: a message, or nothing, and how many wait behind it."""
+        handle, events = self.gas_server.send(peer, encode_unit(GbGetResponse(remaining, message or b"")), now)
         self._told += events
         return handle
 
@@ -215,22 +256,38 @@ class Hub(_Endpoint):
         if tunnel:
             self.client.add(eui64)
 
+    def admit_gas(self, eui64: bytes, short_address: int) -> None:
+        """A gas meter joined: it may ask for a mirror and open its tunnel."""
+        self.node.admit(eui64, short_address)
+        self.gas_server.may_open.add(eui64)
+
+    def admit_handheld(self, eui64: bytes, short_address: int) -> None:
+        """A hand-held terminal joined: it may open a tunnel of its own."""
+        self.node.admit(eui64, short_address)
+        self.handheld_server.may_open.add(eui64)
+
     def forget(self, eui64: bytes, now: float) -> None:
         """A device left: close its tunnel (as far as it hears that) and hear it no longer."""
         self._told += self.client.remove(eui64, now)
+        self._told += self.gas_server.remove(eui64) + self.handheld_server.remove(eui64)
+        self._flags.pop(eui64, None)
         self.node.forget(eui64)
 
     def _due(self, now: float) -> list[Event]:
-        return self.client.tick(now)
+        return self.client.tick(now) + self.gas_server.tick(now) + self.handheld_server.tick(now)
 
     def _deadlines(self) -> list[float | None]:
-        return [self.client.next_deadline()]
+        return [end.next_deadline() for end in (self.client, self.gas_server, self.handheld_server)]
 
     def _delivered(self, handle: int, now: float) -> None:
-        self.client.delivered(handle, now)
+        for end in (self.client, self.gas_server, self.handheld_server):
+            end.delivered(handle, now)
 
     def _delivery_failed(self, handle: int, now: float) -> list[Event]:
-        return self.client.delivery_failed(handle, now)
+        events: list[Event] = []
+        for end in (self.client, self.gas_server, self.handheld_server):
+            events += end.delivery_failed(handle, now)
+        return events
 
     def _zdo(self, peer: bytes, received: ZclReceived, now: float) -> list[Event]:
         if received.cluster != DEVICE_ANNOUNCE:
@@ -241,13 +298,62 @@ class Hub(_Endpoint):
         return self.client.returned(peer, now)
 
     def _answered(self, arrival: Arrival, response: DefaultResponse, now: float) -> list[Event]:
-        if arrival.cluster == TUNNELING and arrival.frame.from_server:
+        if arrival.cluster != TUNNELING:
+            return []
+        if arrival.frame.from_server:
             return self.client.answered(arrival, response, now)
-        return []
+        return self._server_of(arrival).answered(arrival, response, now)
+
+    def _server_of(self, arrival: Arrival) -> TunnelServer:
+        """The end a client speaks to: gas meters at their mirror, hand-held terminals at the first endpoint."""
+        return self.gas_server if arrival.destination_endpoint == MIRROR_ENDPOINT else self.handheld_server
 
     def _arrived(self, arrival: Arrival, now: float) -> list[Event] | None:
-        if arrival.cluster == TUNNELING and arrival.frame.from_server:
-            return self.client.receive(arrival, now)
+        if arrival.cluster == METERING:
+            return self._mirrored(arrival, now)
+        if arrival.cluster != TUNNELING:
+            return None
+        if arrival.frame.from_server:
+            return self.client.receive(arrival, now) if arrival.destination_endpoint == ENDPOINT else None
+        events = self._server_of(arrival).receive(arrival, now)
+        if arrival.destination_endpoint != MIRROR_ENDPOINT:
+            return events
+        return [self._unit(event, arrival) if isinstance(event, MessageReceived) else event for event in events]
+
+    @staticmethod
+    def _unit(received: MessageReceived, arrival: Arrival) -> Event:
+        """What a gas meter put into its tunnel, without its GB header."""
+        try:
+            unit = decode_unit(received.data)
+        except HanDecodeError as error:
+            return Dropped("malformed", str(error), arrival.source_short)
+        if isinstance(unit, GbGet):
+            return MessageAsked(received.peer)
+        if isinstance(unit, GbPut):
+            return MessageReceived(received.peer, unit.message)
+        return Dropped("unexpected", "a GET-RESPONSE that comes from a meter", arrival.source_short)
+
+    def _mirrored(self, arrival: Arrival, now: float) -> list[Event] | None:
+        """A frame of the gas mirror; ``None`` when it is none of ours, or not from a gas meter."""
+        frame, peer = arrival.frame, arrival.peer
+        if not frame.from_server or peer not in self.gas_server.may_open:
+            return None
+        at_mirror = arrival.destination_endpoint == MIRROR_ENDPOINT
+        if not frame.cluster_specific:
+            if not at_mirror or frame.command != REPORT_ATTRIBUTES:
+                return None
+            attributes = read_report(frame)
+            last = is_last(attributes)
+            if last:
+                response = mirror_report_response(self.node.next_sequence(), self._flags.get(peer, 0))
+                answer(self.node, arrival, response, now)
+            return [MirrorReported(peer, attributes, last)]
+        if frame.command == REQUEST_MIRROR and not at_mirror:
+            answer(self.node, arrival, request_mirror_response(frame, MIRROR_ENDPOINT), now)
+            return []
+        if frame.command == CONFIGURE_MIRROR and at_mirror:
+            answer_status(self.node, arrival, Status.SUCCESS, now)
+            return []
         return None
 
 

@@ -9,6 +9,7 @@ from lastmetre.han.node import Dropped
 
 if TYPE_CHECKING:
     from lastmetre.han.clusters import ZseCommand
+    from lastmetre.han.mirror import Reported
     from lastmetre.han.zcl import ZclFrame
 
 
@@ -106,6 +107,35 @@ class ZseFailed:
     reason: str
 
 
+@dataclass(frozen=True, slots=True)
+class MirrorReported:
+    """At the hub: a gas meter is awake and has told its mirror these; ``last`` when it waits for the flags now."""
+
+    peer: bytes
+    attributes: tuple[Reported, ...]
+    last: bool
+
+
+@dataclass(frozen=True, slots=True)
+class MessageAsked:
+    """At the hub: a gas meter's GET. Answer with ``Hub.answer_get``, with nothing if need be."""
+
+    peer: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class WokeUp:
+    """At a gas meter: its radio is on."""
+
+
+@dataclass(frozen=True, slots=True)
+class FellAsleep:
+    """At a gas meter: its radio is off again; how long it was on, and how many frames it sent."""
+
+    awake_s: float
+    frames: int
+
+
 Event: TypeAlias = (
     TunnelOpened
     | TunnelClosed
@@ -116,5 +146,9 @@ Event: TypeAlias = (
     | ZseReceived
     | ZseAnswered
     | ZseFailed
+    | MirrorReported
+    | MessageAsked
+    | WokeUp
+    | FellAsleep
     | Dropped
 )

@@ -61,3 +61,15 @@ RESENDS_MAX: Final = 2
 ANNOUNCE_S: Final = 20.0
 """How often a device without a tunnel announces itself, so that a hub which missed it finds it. DESIGN CHOICE: longer
 than ``DUPLICATE_S``, or a restarted device that begins at its old counter could be taken for a repeat twice."""
+
+# --- gas meters -------------------------------------------------------------------------------------------------------
+
+WAKE_INTERVAL_S: Final = 1_800.0
+"""How long a gas meter sleeps. A silicon vendor's default, and what public pages say of gas displays (2.3, 5)."""
+AWAKE_LINGER_S: Final = 1.0
+"""How long its radio stays on after the last thing that happened. DESIGN CHOICE."""
+AWAKE_MAX_S: Final = 60.0
+"""When it sleeps whatever is unfinished: its battery has to last. DESIGN CHOICE."""
+STAY_AWAKE_S: Final = 120.0
+STAY_AWAKE_POLL_S: Final = 2.0
+"""With a stay-awake flag: ask every two seconds for two minutes. DESIGN CHOICE of 2.3."""

@@ -206,6 +206,11 @@ class Node:
 
     # Sending
 
+    @property
+    def is_busy(self) -> bool:
+        """Whether something waits to be acknowledged."""
+        return any(lane.queue for lane in self._lanes.values())
+
     def next_sequence(self) -> int:
         """The next ZCL sequence number."""
         self._zcl_sequence = (self._zcl_sequence + 1) & 0xFF

@@ -113,6 +113,14 @@ class TunnelServer:
         self._lanes: dict[bytes, TransferLane] = {}
         self._last_id = 0
 
+    def remove(self, peer: bytes) -> list[Event]:
+        """Let this peer open no tunnel any more, close those it has, give up what waits for it."""
+        self.may_open.discard(peer)
+        lane = self._lanes.pop(peer, None)
+        events = lane.clear("forgotten") if lane else []
+        theirs = [tunnel for tunnel in self._tunnels.values() if tunnel.peer == peer]
+        return [*events, *(self._drop(tunnel, "forgotten") for tunnel in theirs)]
+
     def tunnel_with(self, peer: bytes) -> int | None:
         """The id of the tunnel a peer has open, the latest if it has several."""
         tunnel = self._latest(peer)
@@ -325,9 +333,10 @@ class _Request:
 class TunnelClient:
     """The client end: keeps a tunnel open to every server it knows, one RequestTunnel outstanding at a time."""
 
-    def __init__(self, node: Node, *, endpoint: int = ENDPOINT) -> None:
+    def __init__(self, node: Node, *, endpoint: int = ENDPOINT, server_endpoint: int = ENDPOINT) -> None:
         self._node = node
         self._endpoint = endpoint
+        self._server_endpoint = server_endpoint
         self._remotes: dict[bytes, _Remote] = {}
         self._request: _Request | None = None
 
@@ -455,7 +464,14 @@ class TunnelClient:
         frame = encode_command(command, from_server=False, sequence=sequence)
         short = self._node.neighbours.get(peer)
         if short is not None:
-            self._node.send(short, frame.encode(), CLUSTER, now, source_endpoint=self._endpoint)
+            self._node.send(
+                short,
+                frame.encode(),
+                CLUSTER,
+                now,
+                source_endpoint=self._endpoint,
+                destination_endpoint=self._server_endpoint,
+            )
         return sequence
 
     def _ask(self, now: float) -> None:
@@ -475,7 +491,7 @@ class TunnelClient:
         short = self._node.neighbours.get(peer)
         if not remote.usable or remote.tunnel_id is None or short is None:
             return []
-        way = OpenTunnel(short, ENDPOINT, self._endpoint, remote.tunnel_id, remote.transfer_size_max)
+        way = OpenTunnel(short, self._server_endpoint, self._endpoint, remote.tunnel_id, remote.transfer_size_max)
         return remote.lane.start(way, now)
 
     @staticmethod
