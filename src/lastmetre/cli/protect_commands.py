@@ -207,7 +207,7 @@ def _device_type(asked: str | None, case: UseCase | None) -> str:
 
 
 def _anchors(store: Keys, message: Message, trusted: Sequence[bytes]) -> Mapping[tuple[Role, KeyUse], Certificate]:
-    """The cells of the device: of those it is said to trust; else of the originator, and of each role's only party."""
+    """The cells of the device: of those it is said to trust; else of the originator, and of the only broker at hand."""
     cells = {}
     originator = message.header.business_originator_id
     for role in Role:
@@ -215,7 +215,8 @@ def _anchors(store: Keys, message: Message, trusted: Sequence[bytes]) -> Mapping
         if trusted:
             chosen = [entity_id for entity_id in found if entity_id in trusted]
         else:
-            chosen = [entity_id for entity_id in found if entity_id == originator or len(found) == 1]
+            alone = role is Role.ACCESS_CONTROL_BROKER and len(found) == 1
+            chosen = [entity_id for entity_id in found if alone or entity_id == originator]
         if len(chosen) > 1:
             raise ProblemError(f"a device holds one party in each role; --trust names {len(chosen)} as {role.name}")
         for use in KeyUse:
