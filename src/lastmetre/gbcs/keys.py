@@ -12,7 +12,6 @@ replaced certificate can therefore never find a stale secret.
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from enum import IntEnum, StrEnum
 from hashlib import sha256
 from typing import Final, NoReturn
@@ -27,7 +26,16 @@ _ALGORITHM_ID: Final = bytes.fromhex("60857406080300")
 _ITERATION: Final = (1).to_bytes(4, "big")
 KEY_SIZE: Final = 16
 SECRET_CACHE_SIZE: Final = 65_536
-"""Secrets kept at once, some 200 octets each; the least recently used goes first."""
+"""Secrets kept at once for each key of one's own, some 200 octets each; those long unused go first."""
+OWN_KEYS_KEPT: Final = 16
+"""Keys of one's own whose secrets are kept: a party has one for each use, and one more while it replaces one."""
+
+
+POINTS_KEPT: Final = 256
+"""Key objects whose points are remembered at once: those of one household or one batch. A key object has 2.3 kB."""
+
+
+_STAYS: Final = "a shared secret does not leave its process"
 
 
 class KeyUse(StrEnum):
@@ -61,7 +69,7 @@ class SharedSecret:
         return "SharedSecret(hidden)"
 
     def __reduce__(self) -> NoReturn:
-        raise TypeError("a shared secret does not leave its process")
+        raise TypeError(_STAYS)
 
 
 def agree(private_key: ec.EllipticCurvePrivateKey, public_key: ec.EllipticCurvePublicKey) -> SharedSecret:
@@ -98,26 +106,94 @@ def public_point(key: ec.EllipticCurvePublicKey) -> bytes:
     return key.public_bytes(Encoding.X962, PublicFormat.UncompressedPoint)
 
 
-class SecretCache:
-    """Agreed secrets by the pair of public keys, bounded, least recently used first out."""
+class _Points:
+    """The points of key objects in use, found by the object itself: writing a point costs as much as a whole MAC.
 
-    __slots__ = ("_secrets", "_size_max")
+    An entry holds its key object, so an identity is never another key's; the oldest entries go first.
+    """
+
+    __slots__ = ("_known",)
+
+    def __init__(self) -> None:
+        self._known: dict[int, tuple[object, bytes]] = {}
+
+    def of(self, key: ec.EllipticCurvePrivateKey | ec.EllipticCurvePublicKey) -> bytes:
+        """The compressed point of a public key, or of a private key's public half."""
+        known = self._known.get(id(key))
+        if known is not None:
+            return known[1]
+        public_key = key.public_key() if isinstance(key, ec.EllipticCurvePrivateKey) else key
+        point = public_key.public_bytes(Encoding.X962, PublicFormat.CompressedPoint)
+        if len(self._known) >= POINTS_KEPT:
+            del self._known[next(iter(self._known))]
+        self._known[id(key)] = (key, point)
+        return point
+
+
+class _Peers:
+    """The secrets one private key agreed, by the peer's compressed point: two generations of a dict.
+
+    What is used moves into the young generation; when that is full, the old one is let go and the young one is old.
+    So at most ``size_max`` are held, at least the last half of them used stay, and an entry needs no links to others.
+    """
+
+    __slots__ = ("_half", "_old", "_young")
+
+    def __init__(self, size_max: int) -> None:
+        self._half = max(1, size_max // 2)
+        self._young: dict[bytes, bytes] = {}
+        self._old: dict[bytes, bytes] = {}
+
+    def __len__(self) -> int:
+        return len(self._young) + len(self._old)
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError(_STAYS)
+
+    def get(self, point: bytes) -> bytes | None:
+        """The secret agreed with this peer, if it is held."""
+        found = self._young.get(point)
+        if found is None and (found := self._old.pop(point, None)) is not None:
+            self.put(point, found)
+        return found
+
+    def put(self, point: bytes, z: bytes) -> None:
+        """Hold a secret."""
+        if len(self._young) >= self._half:
+            self._old, self._young = self._young, {}
+        self._young[point] = z
+
+
+class SecretCache:
+    """Agreed secrets by both public keys: one's own, then the peer's; bounded, those long unused go first."""
+
+    __slots__ = ("_by_own_key", "_points", "_size_max")
 
     def __init__(self, size_max: int = SECRET_CACHE_SIZE) -> None:
-        self._secrets: OrderedDict[tuple[bytes, bytes], SharedSecret] = OrderedDict()
+        self._by_own_key: dict[bytes, _Peers] = {}
+        self._points = _Points()
         self._size_max = size_max
 
     def __repr__(self) -> str:
-        return f"SecretCache({len(self._secrets)} secrets)"
+        return f"SecretCache({len(self)} secrets)"
+
+    def __len__(self) -> int:
+        return sum(map(len, self._by_own_key.values()))
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError(_STAYS)
 
     def agree(self, private_key: ec.EllipticCurvePrivateKey, public_key: ec.EllipticCurvePublicKey) -> SharedSecret:
         """As ``agree``, from the cache where the pair is known."""
-        name = (public_point(private_key.public_key()), public_point(public_key))
-        found = self._secrets.get(name)
-        if found is None:
-            found = self._secrets[name] = agree(private_key, public_key)
-            if len(self._secrets) > self._size_max:
-                self._secrets.popitem(last=False)
-        else:
-            self._secrets.move_to_end(name)
-        return found
+        own, peer = self._points.of(private_key), self._points.of(public_key)
+        peers = self._by_own_key.get(own)
+        if peers is None:
+            while len(self._by_own_key) >= OWN_KEYS_KEPT:
+                del self._by_own_key[next(iter(self._by_own_key))]
+            peers = self._by_own_key[own] = _Peers(self._size_max)
+        z = peers.get(peer)
+        if z is not None:
+            return SharedSecret(z)
+        secret = agree(private_key, public_key)
+        peers.put(peer, secret._z)  # noqa: SLF001 - kept without its wrapping: a fleet's worth of them is
+        return secret
