@@ -22,6 +22,8 @@ serve = typer.Typer(no_args_is_help=True, help="Run one party as a process of it
 app.add_typer(serve, name="serve")
 utrn = typer.Typer(no_args_is_help=True, help="Make or check a UTRN, the twenty digits of a prepayment top-up.")
 app.add_typer(utrn, name="utrn")
+conformance = typer.Typer(no_args_is_help=True, help="Check this program against published test data.")
+app.add_typer(conformance, name="conformance")
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of words.")]
 Message = Annotated[str, typer.Argument(help="A GBCS message: hex, base64, a file, or - for standard input.")]
@@ -70,16 +72,48 @@ def demo(
 
 @app.command()
 def decode(
-    message: Annotated[str, typer.Argument(help="A GBCS message: hex, base64, a file, or - for standard input.")],
+    message: Message,
     keys: Annotated[Path | None, typer.Option(help="Private keys: a directory of PEM files or a CSV.")] = None,
     certificates: Annotated[Path | None, typer.Option(help="A directory of certificates.")] = None,
     passphrase_file: Passphrase = None,
+    command: Annotated[str | None, typer.Option(help="The Command a Response answers: it names the results.")] = None,
+    offsets: Annotated[bool, typer.Option("--offsets", help="Say at which octet each thing stands.")] = False,
     json: Json = False,
 ) -> None:
     """Say what a GBCS message is, who made it for whom, and whether its protection is valid."""
     from lastmetre.cli.decode import run_decode
 
-    run_decode(message, keys=keys, certificates=certificates, passphrase_file=passphrase_file, as_json=json)
+    run_decode(
+        message, keys=keys, certificates=certificates, passphrase_file=passphrase_file, as_json=json, offsets=offsets,
+        command=command,
+    )  # fmt: skip
+
+
+@app.command()
+def encode(
+    document: Annotated[str, typer.Argument(metavar="FILE", help="A message as decode --json prints it, or -.")],
+    base64: Annotated[bool, typer.Option("--base64", help="Print base64 instead of hex.")] = False,
+    output: Annotated[Path | None, typer.Option(help="Write the octets to this file instead.", dir_okay=False)] = None,
+) -> None:
+    """Make the octets of a GBCS message from its JSON form, and print them in hex."""
+    from lastmetre.cli.encode import run_encode
+
+    run_encode(document, as_base64=base64, output=output)
+
+
+@conformance.command("rtds")
+def conformance_rtds(
+    directory: Annotated[Path, typer.Argument(metavar="DIR", help="A release of the Reference Test Data Set.")],
+    certificates: Certificates,
+    keys: Keys,
+    passphrase_file: Passphrase = None,
+    json: Json = False,
+) -> None:
+    """Read, write and check every message of an RTDS release. Exit status 1 if any differs or is invalid."""
+    from lastmetre.cli.conformance import run_rtds
+
+    status = run_rtds(directory, certificates=certificates, keys=keys, passphrase_file=passphrase_file, as_json=json)
+    raise typer.Exit(status)
 
 
 @serve.command("supplier")

@@ -56,6 +56,7 @@ from lastmetre.gbcs.words import (
     date_time_words,
     future_item,
     is_der,
+    object_words,
     plain_words,
     result_words,
     spec_name,
@@ -188,9 +189,8 @@ def _asked_names(asked: Data) -> list[str]:
     """The attributes a protected read asks for (section 11.2), in the order they are answered."""
     match asked:
         case Structure((Array(elements), _parameters)):
-            return [
-                data_words(Structure(element.elements[:3])) for element in elements if isinstance(element, Structure)
-            ]
+            parts = [element.elements for element in elements if isinstance(element, Structure)]
+            return [object_words(part) or "?" for part in parts]
     return []
 
 

@@ -149,6 +149,8 @@ def data_words(value: Data, unit: str = "") -> str:
             return "null"
         case Array() | CompactArray():
             return f"[{', '.join(data_words(element, unit) for element in value.elements)}]"
+        case Structure((Integer(scaler), Enum(unit_code))) if unit_code in _UNIT_CODES:
+            return f"{_UNIT_CODES[unit_code]} x 10^{scaler}" if scaler else _UNIT_CODES[unit_code]
         case Structure():
             return f"{{{', '.join(_structure_words(value.elements, unit))}}}"
         case Boolean():
@@ -168,14 +170,20 @@ def data_words(value: Data, unit: str = "") -> str:
     return amount_words(value.value, unit)
 
 
+def object_words(elements: tuple[Data, ...]) -> str | None:
+    """The attribute that the first three parts of a structure name, or ``None``."""
+    match elements:
+        case (LongUnsigned(class_id), OctetString(raw), Integer(attribute), *_) if len(raw) == 6:
+            return attribute_name(class_id, Obis(raw), attribute) if class_id else "no object"
+    return None
+
+
 def _structure_words(elements: tuple[Data, ...], unit: str) -> list[str]:
     """The parts of a structure. Object names and times of day have shapes by which they are known (section 7)."""
     parts = [data_words(element, unit) for element in elements]
-    match elements:
-        case (LongUnsigned(class_id), OctetString(raw), Integer(attribute), *_) if len(raw) == 6:
-            parts[:3] = [attribute_name(class_id, Obis(raw), attribute)] if class_id else ["no object"]
-        case (Integer(scaler), Enum(unit_code)) if unit_code in _UNIT_CODES:
-            parts = [f"{_UNIT_CODES[unit_code]} x 10^{scaler}" if scaler else _UNIT_CODES[unit_code]]
+    name = object_words(elements)
+    if name is not None:
+        parts[:3] = [name]
     sizes = {len(element.value) for element in elements if isinstance(element, OctetString)}
     if 4 in sizes and sizes & {5, 6}:
         # A switch time stands beside the script it starts, or beside its date.
