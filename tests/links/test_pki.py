@@ -13,8 +13,10 @@ import pytest
 from lastmetre.gbcs.catalogue import Role
 from lastmetre.gbcs.certificates import CertificateRefused, Usage, check_issued_by, parse_certificate
 from lastmetre.gbcs.keys import KeyUse, public_point
+from lastmetre.links.errors import LinkError
 from lastmetre.links.keystore import Keyring, KeyStoreError
-from lastmetre.links.pki import DeviceIdentity, Organisation, TestSmki, TlsIdentity
+from lastmetre.links.pki import DeviceIdentity, Organisation, TestSmki, TlsAuthority, TlsIdentity
+from lastmetre.links.tls import client_context, server_context
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -131,3 +133,30 @@ def test_another_implementation_reads_the_profile(smki: TestSmki) -> None:
     device = read(f"{ESME.hex()}-ds")
     assert "1.3.6.1.5.5.7.8.4" in device
     assert "9999" in device
+
+
+def test_an_encrypted_tls_key_opens_with_its_passphrase_and_never_asks(tmp_path: Path) -> None:
+    """With the passphrase a context is made; without or with another it is an error, not a question at the terminal."""
+    made = TestSmki(tmp_path, now=dt.datetime.now(dt.UTC), passphrase=b"a passphrase for tests")
+    made.add_tls(TlsIdentity("supplier", SUPPLIER))
+    files = (made.tls_ca, made.party("supplier") / "tls.pem", made.party("supplier") / "tls.key")
+    assert b"ENCRYPTED" in files[2].read_bytes()
+    server_context(*files, b"a passphrase for tests")
+    client_context(*files, b"a passphrase for tests")
+    for wrong in (None, b"another passphrase"):
+        with pytest.raises(LinkError, match="passphrase file"):
+            client_context(*files, wrong)
+
+
+def test_a_transport_authority_is_kept_for_later_uses(tmp_path: Path) -> None:
+    """Made once, opened with its passphrase the next time, and refused without."""
+    now = dt.datetime.now(dt.UTC)
+    tmp_path.joinpath("tls").mkdir()
+    first = TlsAuthority(tmp_path / "tls", now=now, passphrase=b"a passphrase for tests")
+    before = first.ca.read_bytes()
+    again = TlsAuthority(tmp_path / "tls", now=now, passphrase=b"a passphrase for tests")
+    again.issue(SUPPLIER.hex(), tmp_path / "tls.pem", tmp_path / "tls.key")
+    assert again.ca.read_bytes() == before
+    client_context(again.ca, tmp_path / "tls.pem", tmp_path / "tls.key", b"a passphrase for tests")
+    with pytest.raises(KeyStoreError, match="is encrypted"):
+        TlsAuthority(tmp_path / "tls", now=now)

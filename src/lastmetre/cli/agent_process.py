@@ -9,6 +9,7 @@ Settings, in TOML (paths are taken from the working directory; ids are 16 hexade
     bearer = "https"                     # or "mqtt"
     url = "https://127.0.0.1:9090"       # or "mqtts://127.0.0.1:8883"
     store = "agent-a/agent.sqlite"
+    passphrase_file = "smki.passphrase"  # leave it out where the key is not encrypted
 
     [tls]
     ca = "smki/tls/ca.pem"
@@ -52,6 +53,7 @@ from lastmetre.agent.core import Binding, StoreAndForward
 from lastmetre.agent.errors import AgentError
 from lastmetre.agent.keypad import BUTTONS, words_for
 from lastmetre.agent.runner import Runner
+from lastmetre.cli.passphrases import read_passphrase
 from lastmetre.cli.problems import EXIT_FAILED, ProblemError
 from lastmetre.cli.processes import tell_line
 from lastmetre.links.agent_store import SqliteAgentStore
@@ -112,6 +114,7 @@ class AgentSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     bearer: Literal["https", "mqtt"] = "https"
     device_ids: tuple[EntityId, ...] | None = None
     faceplate: FaceplateSettings | None = None
+    passphrase_file: str | None = None
 
 
 class SystemClock:
@@ -175,7 +178,8 @@ async def _until_ending(runner: Runner, pumping: asyncio.Task[None], ending: asy
 
 async def _enter_bearer(settings: AgentSettings, stack: contextlib.AsyncExitStack) -> Bearer:
     """The way to the supplier; only the library of the bearer in use is loaded."""
-    context = client_context(Path(settings.tls.ca), Path(settings.tls.certificate), Path(settings.tls.key))
+    passphrase = read_passphrase(settings.passphrase_file)
+    context = client_context(Path(settings.tls.ca), Path(settings.tls.certificate), Path(settings.tls.key), passphrase)
     parts = urlsplit(settings.url)
     scheme = {"https": "https", "mqtt": "mqtts"}[settings.bearer]
     if parts.scheme != scheme or not parts.hostname:

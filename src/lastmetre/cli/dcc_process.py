@@ -6,6 +6,7 @@ Settings, in TOML (paths are taken from the working directory; ids are 16 hexade
     store = "dcc/dsp.sqlite"
     certificates = "smki/certificates"   # everybody's; issuers are looked for in it
     keys = "smki/parties/dcc/keys"       # the ACB's own only
+    passphrase_file = "smki.passphrase"  # leave it out where keys are not encrypted
     issuers = ["issuing-organisations.pem"]
     duis_port = 9080                     # 0 takes any free port; the ready event tells which
     wan_port = 9081
@@ -44,6 +45,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import msgspec
 
+from lastmetre.cli.passphrases import read_passphrase
 from lastmetre.cli.problems import ProblemError
 from lastmetre.cli.processes import tell_line
 from lastmetre.dcc.dsp import Dsp
@@ -133,11 +135,13 @@ class DccSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     wan_port: Port = 0
     wan_wait_s: Seconds = Waits().wan_wait_s
     response_wait_s: Seconds = Waits().response_wait_s
+    passphrase_file: str | None = None
 
 
 async def run_dcc(settings: DccSettings, ending: asyncio.Event) -> None:
     """Run the DSP until ``ending`` is set. A fault in the way out ends the process, for its starter to see."""
-    tls = (Path(settings.tls.ca), Path(settings.tls.certificate), Path(settings.tls.key))
+    passphrase = read_passphrase(settings.passphrase_file)
+    tls = (Path(settings.tls.ca), Path(settings.tls.certificate), Path(settings.tls.key), passphrase)
     async with contextlib.AsyncExitStack() as stack:
         store = stack.enter_context(SqliteDspStore(Path(settings.store)))
         users = await stack.enter_async_context(ReceiveResponseClient(client_context(*tls)))
@@ -204,7 +208,8 @@ def _problems() -> Iterator[None]:
 
 def _keyring(settings: DccSettings) -> Keyring:
     with _problems():
-        return Keyring.open(certificates=Path(settings.certificates), keys=Path(settings.keys))
+        passphrase = read_passphrase(settings.passphrase_file)
+        return Keyring.open(certificates=Path(settings.certificates), keys=Path(settings.keys), password=passphrase)
 
 
 def _issuers(settings: DccSettings) -> tuple[Certificate, ...]:

@@ -9,6 +9,7 @@ Settings, in TOML (paths are taken from the working directory; ids are 16 hexade
     capture = "home-a/hub.pcap"          # leave it out for none
     certificates = "smki/certificates"   # everybody's: the trust anchors are taken from it when the meter is new
     keys = "smki/parties/home-a/keys"    # the meter's own only
+    passphrase_file = "smki.passphrase"  # leave it out where keys are not encrypted
     store = "home-a/esme.sqlite"
 
     [esme]
@@ -56,6 +57,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import msgspec
 
+from lastmetre.cli.passphrases import read_passphrase
 from lastmetre.cli.problems import ProblemError
 from lastmetre.cli.processes import tell_line
 from lastmetre.gbcs.catalogue import Role
@@ -152,6 +154,7 @@ class HomeSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     wan: WanRow | None = None
     tls: TlsFiles | None = None
     faceplate: FaceplateSettings | None = None
+    passphrase_file: str | None = None
 
 
 async def run_home(settings: HomeSettings, ending: asyncio.Event) -> None:
@@ -235,7 +238,9 @@ class _Home:
         if settings.tls is None:
             raise ProblemError("[wan] needs [tls]: the gateway knows a hub by its certificate")
         files = settings.tls
-        context = client_context(Path(files.ca), Path(files.certificate), Path(files.key))
+        context = client_context(
+            Path(files.ca), Path(files.certificate), Path(files.key), read_passphrase(settings.passphrase_file)
+        )
         return WanLink(
             settings.wan.host,
             settings.wan.port,
@@ -319,7 +324,8 @@ def _identity(settings: HomeSettings) -> DeviceIdentity:
     """The meter's keys, and the certificates it trusts when new."""
     meter_id = bytes.fromhex(settings.esme.id)
     try:
-        ring = Keyring.open(certificates=Path(settings.certificates), keys=Path(settings.keys))
+        passphrase = read_passphrase(settings.passphrase_file)
+        ring = Keyring.open(certificates=Path(settings.certificates), keys=Path(settings.keys), password=passphrase)
         return DeviceIdentity(
             meter_id,
             ring.private_key(meter_id, KeyUse.DIGITAL_SIGNATURE),

@@ -4,22 +4,21 @@ from __future__ import annotations
 
 import os
 import secrets
-from typing import TYPE_CHECKING, Final
+from pathlib import Path
+from typing import Final
 
 from lastmetre.cli.problems import ProblemError
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 PASSPHRASE_OCTETS_MIN: Final = 16
 """PKCS#8 as the library writes it stretches a passphrase only a little, so that short ones would be guessed."""
 PASSPHRASE_OCTETS_MAX: Final = 1_000
 
 
-def read_passphrase(path: Path | None) -> bytes | None:
+def read_passphrase(file_name: Path | str | None) -> bytes | None:
     """The first line of the file; ``None`` for no file. Raises ``ProblemError`` for one others can read."""
-    if path is None:
+    if file_name is None:
         return None
+    path = Path(file_name)
     try:
         if path.stat().st_mode & 0o077:
             raise ProblemError(f"{path} can be read by others; run chmod 600 on it")

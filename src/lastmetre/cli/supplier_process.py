@@ -6,6 +6,7 @@ Settings, in TOML (paths are taken from the working directory; ids are 16 hexade
     dsp_id = "00005eef10000002"          # who signs what comes from the DCC
     certificates = "smki/certificates"   # everybody's
     keys = "smki/parties/supplier/keys"  # the supplier's own only
+    passphrase_file = "smki.passphrase"  # leave it out where keys are not encrypted
 
     [store]                              # the embedded PostgreSQL in a folder of ours ...
     folder = "supplier/postgres"
@@ -58,6 +59,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import msgspec
 from psycopg.conninfo import conninfo_to_dict
 
+from lastmetre.cli.passphrases import read_passphrase
 from lastmetre.cli.problems import ProblemError
 from lastmetre.cli.processes import tell_line
 from lastmetre.links.bearer_https import create_bearer_app
@@ -162,6 +164,7 @@ class SupplierSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     device: tuple[DeviceRow, ...]
     bearer: BearerSettings = BearerSettings()
     policy: PolicySettings = PolicySettings()
+    passphrase_file: str | None = None
 
 
 class SystemClock:
@@ -201,7 +204,8 @@ class Dsp:
 
 async def run_supplier(settings: SupplierSettings, ending: asyncio.Event) -> None:
     """Run the delivery service until ``ending`` is set; a fault of its worker ends it, for its starter to see."""
-    tls = (Path(settings.tls.ca), Path(settings.tls.certificate), Path(settings.tls.key))
+    passphrase = read_passphrase(settings.passphrase_file)
+    tls = (Path(settings.tls.ca), Path(settings.tls.certificate), Path(settings.tls.key), passphrase)
     clock, policy = SystemClock(), RoadPolicy(**msgspec.structs.asdict(settings.policy))
     keys, devices = _keys(settings), _devices(settings)
     async with contextlib.AsyncExitStack() as stack:
@@ -232,7 +236,7 @@ async def run_supplier(settings: SupplierSettings, ending: asyncio.Event) -> Non
 async def _bearer(
     settings: SupplierSettings,
     delivery: Delivery,
-    tls: tuple[Path, Path, Path],
+    tls: tuple[Path, Path, Path, bytes | None],
     stack: contextlib.AsyncExitStack,
     running: list[Coroutine[Any, Any, None]],
 ) -> int:
@@ -289,7 +293,8 @@ async def _store(settings: StoreSettings) -> AsyncIterator[PostgresOrderStore]:
 
 def _keys(settings: SupplierSettings) -> SupplierKeys:
     try:
-        keyring = Keyring.open(certificates=Path(settings.certificates), keys=Path(settings.keys))
+        passphrase = read_passphrase(settings.passphrase_file)
+        keyring = Keyring.open(certificates=Path(settings.certificates), keys=Path(settings.keys), password=passphrase)
         keys = SupplierKeys(bytes.fromhex(settings.entity_id), bytes.fromhex(settings.dsp_id), keyring, keyring)
         keys.check()
     except (KeyStoreError, SupplierError) as error:

@@ -39,17 +39,17 @@ PEER_KEY: Final = "lastmetre.peer_entity_id"
 _ENTITY_ID = re.compile(r"[0-9a-f]{16}")
 
 
-def server_context(ca: Path, certificate: Path, key: Path) -> ssl.SSLContext:
+def server_context(ca: Path, certificate: Path, key: Path, passphrase: bytes | None = None) -> ssl.SSLContext:
     """A server that talks only to holders of a certificate issued by ``ca``."""
-    return _context(ssl.PROTOCOL_TLS_SERVER, ca, certificate, key)
+    return _context(ssl.PROTOCOL_TLS_SERVER, ca, certificate, key, passphrase)
 
 
-def client_context(ca: Path, certificate: Path, key: Path) -> ssl.SSLContext:
+def client_context(ca: Path, certificate: Path, key: Path, passphrase: bytes | None = None) -> ssl.SSLContext:
     """A client that shows ``certificate`` and talks only to a server whose name and issuer are right."""
-    return _context(ssl.PROTOCOL_TLS_CLIENT, ca, certificate, key)
+    return _context(ssl.PROTOCOL_TLS_CLIENT, ca, certificate, key, passphrase)
 
 
-def _context(protocol: int, ca: Path, certificate: Path, key: Path) -> ssl.SSLContext:
+def _context(protocol: int, ca: Path, certificate: Path, key: Path, passphrase: bytes | None) -> ssl.SSLContext:
     context = ssl.SSLContext(protocol)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.verify_mode = ssl.CERT_REQUIRED
@@ -60,9 +60,11 @@ def _context(protocol: int, ca: Path, certificate: Path, key: Path) -> ssl.SSLCo
         context.num_tickets = 0
     try:
         context.load_verify_locations(cafile=ca)
-        context.load_cert_chain(certificate, key)
+        # Without a passphrase an empty one is given: OpenSSL would otherwise ask for it at the terminal, and wait.
+        context.load_cert_chain(certificate, key, passphrase or b"")
     except OSError as error:  # ssl.SSLError is one
-        raise LinkError(f"cannot use the TLS files {ca}, {certificate}, {key}: {error}; make them anew") from error
+        remedy = "make them anew, or name the passphrase file of an encrypted key"
+        raise LinkError(f"cannot use the TLS files {ca}, {certificate}, {key}: {error}; {remedy}") from error
     return context
 
 
