@@ -26,6 +26,7 @@ from lastmetre.gbcs.keys import Label, SharedSecret, derive_key
 from lastmetre.gbcs.message import (
     MAC_SIZE,
     SIGNATURE_SIZE,
+    TAG_GENERAL_SIGNING,
     GroupingHeader,
     Kind,
     Message,
@@ -41,6 +42,8 @@ _ENCRYPTION_AAD: Final = b"\x31"
 ENCRYPTED_START: Final = bytes.fromhex("3100000000")
 """What precedes every ciphertext on the wire: security control byte and invocation counter (section 11.1)."""
 _IV_END: Final = bytes(4)
+_DF: Final = bytes((TAG_GENERAL_SIGNING,))
+_SIGNATURE_LENGTH: Final = bytes((SIGNATURE_SIZE,))
 _ORDER: Final = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
 """The order of P-256: r and s lie between 1 and one less than this."""
 _SHA256: Final = ec.ECDSA(hashes.SHA256())
@@ -104,8 +107,11 @@ def unsigned_df(header: GroupingHeader, content: bytes) -> bytes:
 
 def signed_df(header: GroupingHeader, content: bytes, private_key: ec.EllipticCurvePrivateKey) -> bytes:
     """The DF part of a signed message: a critical Response or Alert; a critical Command before its MAC."""
-    message = Message(header, content, None, None)
-    return df_part(Message(header, content, sign(to_be_signed(message), private_key), None))
+    return _signed(to_be_signed(Message(header, content, None, None)), private_key)
+
+
+def _signed(covered: bytes, private_key: ec.EllipticCurvePrivateKey) -> bytes:
+    return b"".join((_DF, covered, _SIGNATURE_LENGTH, sign(covered, private_key)))
 
 
 def sign_pre_command(pre_command_bytes: bytes, private_key: ec.EllipticCurvePrivateKey) -> bytes:
@@ -116,7 +122,7 @@ def sign_pre_command(pre_command_bytes: bytes, private_key: ec.EllipticCurvePriv
     message = parse_message(pre_command_bytes)
     if message.mac is not None or message.signature or message.kind not in {Kind.PRE_COMMAND, Kind.COMMAND}:
         raise GbcsValueError("only a Pre-Command, without signature and MAC, can be signed")
-    return signed_df(message.header, message.content, private_key)
+    return _signed(to_be_signed(message), private_key)
 
 
 def seal(df: bytes, secret: SharedSecret) -> bytes:
