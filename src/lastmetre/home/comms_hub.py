@@ -1,46 +1,61 @@
 """The Communications Hub's judgement: what it passes on, where Responses go, what it drops. No frames here.
 
-Rules this module keeps (reference: han 2.7 and 3.2 to 3.4; the routing of Responses is a DESIGN CHOICE there):
+Rules this module keeps (reference: han 2.7, 3.2 to 3.4, 3.7; the routing of Responses is a DESIGN CHOICE there):
 
-* It reads headers, never contents, MACs or signatures: the target judges those.
+* It reads headers, never contents, MACs or signatures: the target judges those. Blocks pass as they are.
 * A Command's road is remembered under {originator, target, counter}; its Response goes back by every road it came, and
   to the WAN. Alerts go to the WAN. A message for a device on the HAN goes to that device alone.
 * A repeat of a Command that was handed over, the same bytes, is dropped: it adds its road and nothing else (a switch
   turns this off). Other bytes under the same counter pass: else whoever guesses a counter could block a Command.
+* What is for a gas meter waits in its mailbox; what is for a PPMID or HHT that cannot be reached is kept a day.
 * A PPMID has a rate limit and cannot fill a queue the WAN needs. Every refusal is logged with its reason; nothing new
   goes on the air.
+* Roads, what waits for the WAN and what waits for a PPMID survive a power cut; the gas mailbox does not (han 3.7).
 """
 
 from __future__ import annotations
 
+import json
 from collections import deque
 from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import TYPE_CHECKING, Final
 
+from lastmetre.gbcs.blocks import decode_block
 from lastmetre.gbcs.errors import GbcsDecodeError
 from lastmetre.gbcs.message import Cra, GroupingHeader, Kind, parse_message
+from lastmetre.home.block_door import cut, is_block
 from lastmetre.home.hub_policy import DeviceType, Policy, Refusal, Road, allowed, road_of
+from lastmetre.home.mailbox import GasMailbox
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable
 
-    from lastmetre.home.ports import Tell
+    from lastmetre.home.ports import DeviceStore, Tell
 
 MESSAGE_SIZE_MAX: Final = 1_500
 """One tunnel message at most (han 0.1); longer ones come in blocks."""
+GAS_MESSAGE_SIZE_MAX: Final = 1_498
+"""The same in a gas meter's tunnel, whose GB header takes two octets (han 1.5)."""
 RECORD_LIFE_S: Final = 3_600
-"""How long a Command's road is remembered for a device that does not sleep (han R9, DESIGN CHOICE)."""
+GAS_RECORD_LIFE_S: Final = 25 * 3_600
+"""How long a Command's road is remembered: an hour, or as long as it may wait for a gas meter and one hour more (han
+R9, DESIGN CHOICE)."""
 RECORDS_MAX: Final = 1_024
 WAN_STORE_MAX: Final = 64
 WAN_STORE_LIFE_S: Final = 7 * 86_400
 """What waits for a lost WAN: 64 messages or seven days (han R7, DESIGN CHOICE)."""
+KEPT_MAX: Final = 64
+KEPT_LIFE_S: Final = 24 * 3_600
+"""What waits for a PPMID or HHT out of reach: a day (han R8); the number is a DESIGN CHOICE."""
 RATE_PER_MINUTE: Final = 10
 RATE_PER_DAY: Final = 200
-"""Commands one PPMID may pass up (han 3.3, DESIGN CHOICE)."""
+"""Commands one PPMID may pass up (han 3.3, DESIGN CHOICE); each block counts."""
 LOG_MAX: Final = 1_000
+MEMORY_VERSION: Final = 1
 
 RecordKey = tuple[bytes, bytes, int]
+_REQUESTERS: Final = frozenset({DeviceType.PPMID, DeviceType.HHT})
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +83,11 @@ class HubEvent:
     refusal: Refusal
     message_code: int | None
 
+    @property
+    def event_code(self) -> int:
+        """What the line is called in the event log."""
+        return self.refusal.event_code
+
 
 @dataclass(slots=True)
 class _Record:
@@ -87,24 +107,52 @@ class HubSettings:
 
 
 class CommsHub:
-    """One hub. ``take`` judges a message and says where it goes."""
+    """One hub. ``from_wan`` and ``from_device`` judge a message and say where it goes."""
 
-    def __init__(self, chf_id: bytes, device_log: tuple[LogEntry, ...], settings: HubSettings, tell: Tell) -> None:
+    def __init__(  # who it is, whom it knows, how it is set, and the world outside
+        self,
+        chf_id: bytes,
+        device_log: tuple[LogEntry, ...],
+        settings: HubSettings,
+        tell: Tell,
+        store: DeviceStore | None = None,
+    ) -> None:
         self.chf_id = chf_id
         self.settings = settings
         self.log: deque[HubEvent] = deque(maxlen=LOG_MAX)
-        self._devices: Mapping[bytes, LogEntry] = {entry.device_id: entry for entry in device_log}
+        self._devices: dict[bytes, LogEntry] = {}
         self._tell = tell
+        self._store = store
         self._records: dict[RecordKey, _Record] = {}
         self._passed: dict[bytes, deque[int]] = {}
         self._wan_store: deque[tuple[int, bytes]] = deque(maxlen=WAN_STORE_MAX)
+        self._kept: dict[bytes, deque[tuple[int, bytes]]] = {}
+        self._mailboxes: dict[bytes, GasMailbox] = {}
         self._wan_up = False
+        self.set_device_log(device_log)
+        self._remember(store.load() if store is not None else None)
+
+    # --- who is there ---
+
+    def set_device_log(self, entries: Iterable[LogEntry]) -> None:
+        """The devices it knows from now on; what waits for those who left is dropped."""
+        self._devices = {entry.device_id: entry for entry in entries}
+        gas = [entry.device_id for entry in self._devices.values() if entry.device_type is DeviceType.GSME]
+        self._mailboxes = {device_id: self._mailboxes.get(device_id, GasMailbox()) for device_id in gas}
+        self._kept = {device_id: kept for device_id, kept in self._kept.items() if device_id in self._devices}
+
+    def type_of(self, device_id: bytes) -> DeviceType | None:
+        """What kind of device it is; ``None`` for one it does not know."""
+        entry = self._devices.get(device_id)
+        return entry.device_type if entry is not None else None
 
     # --- the two doors ---
 
     def from_wan(self, message: bytes, now: int) -> list[Deliver]:
-        """A message the WAN brought."""
-        return self._take(Road.WAN, None, message, now)
+        """A message the WAN brought. The WAN carries whole messages (DESIGN CHOICE); long ones are cut for the HAN."""
+        limit = self._limit_for(message)
+        parts = cut(message, limit) if limit is not None else [message]
+        return [delivery for part in parts for delivery in self._take(Road.WAN, None, part, now)]
 
     def from_device(self, device_id: bytes, message: bytes, now: int) -> list[Deliver]:
         """A message out of a device's tunnel."""
@@ -113,11 +161,21 @@ class CommsHub:
             return self._refuse(Refusal.NOT_IN_LOG, Road.DEVICE, None, message, now)
         return self._take(road_of(entry.device_type), device_id, message, now)
 
+    def _limit_for(self, message: bytes) -> int | None:
+        """The size of message its target's tunnel carries; ``None`` for what is no whole message."""
+        try:
+            header = parse_message(message).header
+        except GbcsDecodeError:
+            return None
+        is_gas = self.type_of(header.business_target_id) is DeviceType.GSME
+        return GAS_MESSAGE_SIZE_MAX if is_gas else MESSAGE_SIZE_MAX
+
     def wan_connected(self, now: int) -> list[Deliver]:
         """The WAN is there: what was stored for it, in order, the too old left out."""
         self._wan_up = True
         waiting = [Deliver(None, message) for at, message in self._wan_store if now - at <= WAN_STORE_LIFE_S]
         self._wan_store.clear()
+        self._save()
         return waiting
 
     def wan_lost(self) -> None:
@@ -127,20 +185,72 @@ class CommsHub:
     def keep_for_wan(self, message: bytes, now: int) -> None:
         """Store a message until the WAN is there: it is down, or took it back."""
         self._wan_store.append((now, message))
+        self._save()
         self._tell("hub_stored_for_wan", hub_id=self.chf_id.hex(), message=message.hex())
+
+    # --- a gas meter's mailbox ---
+
+    def waiting_for(self, gas_meter_id: bytes, now: int) -> int:
+        """How many messages wait for a gas meter."""
+        self.expire(now)
+        mailbox = self._mailboxes.get(gas_meter_id)
+        return len(mailbox) if mailbox is not None else 0
+
+    def fetch(self, gas_meter_id: bytes, now: int) -> tuple[bytes | None, int]:
+        """A gas meter's GET: the message it is given, and how many wait behind it."""
+        self.expire(now)
+        mailbox = self._mailboxes.get(gas_meter_id)
+        message, remaining = mailbox.fetch() if mailbox is not None else (None, 0)
+        if message is not None:
+            self._tell("hub_mailbox_fetched", device_id=gas_meter_id.hex(), remaining=remaining, message=message.hex())
+        return message, remaining
+
+    def expire(self, now: int) -> None:
+        """Drop what a gas meter did not fetch in time."""
+        for device_id, mailbox in self._mailboxes.items():
+            for entry in mailbox.expire(now):
+                road = Road.PPMID if entry.from_han else Road.WAN
+                self._note(Refusal.NOT_RETRIEVED, road, _header(entry.message), entry.message, now)
+                self._lost(entry.message)
+                self._tell("hub_mailbox_expired", device_id=device_id.hex(), event_code=f"{0x819D:04X}")
+
+    # --- what a device could not be given ---
+
+    def hand_over_failed(self, device_id: bytes, message: bytes, now: int) -> None:
+        """A tunnel did not take a message: kept for a PPMID or HHT, else dropped, and free to be sent again."""
+        entry = self._devices.get(device_id)
+        if entry is not None and entry.device_type in _REQUESTERS:
+            self._kept.setdefault(device_id, deque(maxlen=KEPT_MAX)).append((now, message))
+            self._save()
+            self._tell("hub_kept_for_device", device_id=device_id.hex(), message=message.hex())
+            return
+        self._lost(message)
+        self._note(Refusal.UNDELIVERED, Road.DEVICE, _header(message), message, now)
+
+    def device_connected(self, device_id: bytes, now: int) -> list[Deliver]:
+        """A device's tunnel is open: what was kept for it, in order, the too old left out (R8)."""
+        kept = self._kept.pop(device_id, None)
+        if kept is None:
+            return []
+        self._save()
+        return [Deliver(device_id, message) for at, message in kept if now - at <= KEPT_LIFE_S]
+
+    def _lost(self, message: bytes) -> None:
+        """A Command that never reached its target may be forwarded again (R10)."""
+        header = _header(message)
+        if header is not None:
+            key = (header.business_originator_id, header.business_target_id, header.originator_counter)
+            record = self._records.get(key)
+            if record is not None:
+                record.digests.discard(sha256(message).digest())
+                self._save()
 
     # --- judgement ---
 
     def _take(self, road: Road, sender_id: bytes | None, message: bytes, now: int) -> list[Deliver]:
-        if len(message) > MESSAGE_SIZE_MAX:
+        header = _header(message) if len(message) <= MESSAGE_SIZE_MAX else None
+        if header is None:
             return self._refuse(Refusal.MALFORMED, road, None, message, now)
-        try:
-            parsed = parse_message(message)
-        except GbcsDecodeError:
-            return self._refuse(Refusal.MALFORMED, road, None, message, now)
-        header = parsed.header
-        if parsed.kind is Kind.PRE_COMMAND:
-            return self._refuse(Refusal.MALFORMED, road, header, message, now)
         if header.cra is Cra.COMMAND:
             return self._take_command(road, sender_id, header, message, now)
         refusal = allowed(self.settings.policy, road, header, sender_id, DeviceType.CHF)
@@ -160,31 +270,41 @@ class CommsHub:
             refusal = Refusal.RATE
         if refusal is not None:
             return self._refuse(refusal, road, header, message, now)
+        self.expire(now)
         key = (header.business_originator_id, header.business_target_id, header.originator_counter)
         self._forget_old(now)
         record = self._records.get(key)
         if record is None:
             if len(self._records) >= RECORDS_MAX:
                 return self._refuse(Refusal.FULL, road, header, message, now)
-            record = self._records[key] = _Record(now + RECORD_LIFE_S)
-        record.roads.add(sender_id)
+            life = GAS_RECORD_LIFE_S if target_type is DeviceType.GSME else RECORD_LIFE_S
+            record = self._records[key] = _Record(now + life)
         digest = sha256(message).digest()
-        if digest in record.digests and self.settings.drop_repeats:
-            return self._refuse(Refusal.DUPLICATE, road, header, message, now)
+        repeat = digest in record.digests and self.settings.drop_repeats
+        mailbox = self._mailboxes.get(header.business_target_id)
+        if mailbox is not None and not repeat and not mailbox.put(message, now, from_han=sender_id is not None):
+            return self._refuse(Refusal.FULL, road, header, message, now)
+        record.roads.add(sender_id)
         record.digests.add(digest)
+        self._save()
+        if repeat:
+            return self._refuse(Refusal.DUPLICATE, road, header, message, now)
         self._tell("hub_command_forwarded", hub_id=self.chf_id.hex(), road=road.value, message=message.hex())
-        return [Deliver(header.business_target_id, message)]
+        return [] if mailbox is not None else [Deliver(header.business_target_id, message)]
 
     def _route_back(self, header: GroupingHeader, message: bytes, now: int) -> list[Deliver]:
         """A Response or Alert: rules R2, R4, R5 and R6 of han 2.7."""
-        if header.business_target_id in self._devices:
-            return [Deliver(header.business_target_id, message)]
+        target = self._devices.get(header.business_target_id)
+        if target is not None:
+            # A gas meter's tunnel is no road for Responses: it would only wake to drop them (DESIGN CHOICE).
+            return [] if target.device_type is DeviceType.GSME else [Deliver(target.device_id, message)]
         deliveries: list[Deliver] = []
         if header.cra is Cra.RESPONSE:
             key = (header.business_target_id, header.business_originator_id, header.originator_counter)
             record = self._records.get(key)
             roads = record.roads if record is not None and record.expires_at > now else set()
-            deliveries = [Deliver(device_id, message) for device_id in sorted(filter(None, roads))]
+            known = sorted(device_id for device_id in filter(None, roads) if device_id in self._devices)
+            deliveries = [Deliver(device_id, message) for device_id in known]
             self._tell(
                 "hub_response_returned", hub_id=self.chf_id.hex(), to_ppmid=bool(deliveries), message=message.hex()
             )
@@ -210,6 +330,10 @@ class CommsHub:
     def _refuse(
         self, refusal: Refusal, road: Road, header: GroupingHeader | None, message: bytes, now: int
     ) -> list[Deliver]:
+        self._note(refusal, road, header, message, now)
+        return []
+
+    def _note(self, refusal: Refusal, road: Road, header: GroupingHeader | None, message: bytes, now: int) -> None:
         code = header.message_code if header is not None else None
         self.log.append(HubEvent(now, road, refusal, code))
         self._tell(
@@ -221,4 +345,52 @@ class CommsHub:
             message_code=code,
             message=message[:MESSAGE_SIZE_MAX].hex(),
         )
-        return []
+
+    # --- what survives a power cut ---
+
+    def _save(self) -> None:
+        if self._store is None:
+            return
+        records = [
+            [
+                [key[0].hex(), key[1].hex(), key[2]],
+                record.expires_at,
+                [road.hex() if road is not None else None for road in record.roads],
+                [digest.hex() for digest in record.digests],
+            ]
+            for key, record in self._records.items()
+        ]
+        kept = {device_id.hex(): [[at, message.hex()] for at, message in q] for device_id, q in self._kept.items()}
+        wan = [[at, message.hex()] for at, message in self._wan_store]
+        raw = {"version": MEMORY_VERSION, "records": records, "wan": wan, "kept": kept}
+        self._store.save(json.dumps(raw).encode())
+
+    def _remember(self, saved: bytes | None) -> None:
+        """Take up what was saved. A Command's digest is not: whether its target has it, a restart cannot tell (R10)."""
+        if saved is None:
+            return
+        raw = json.loads(saved)
+        if raw["version"] != MEMORY_VERSION:
+            raise ValueError(f"hub memory version {raw['version']} is not {MEMORY_VERSION}")
+        for key, expires_at, roads, _digests in raw["records"]:
+            originator, target, counter = key
+            self._records[bytes.fromhex(originator), bytes.fromhex(target), counter] = _Record(
+                expires_at, {bytes.fromhex(road) if road is not None else None for road in roads}
+            )
+        self._wan_store.extend((at, bytes.fromhex(message)) for at, message in raw["wan"])
+        for device_id, messages in raw["kept"].items():
+            if bytes.fromhex(device_id) in self._devices:
+                self._kept[bytes.fromhex(device_id)] = deque(
+                    ((at, bytes.fromhex(message)) for at, message in messages), maxlen=KEPT_MAX
+                )
+
+
+def _header(message: bytes) -> GroupingHeader | None:
+    """The header of a whole message or of a block; ``None`` for what is neither, and for a Pre-Command."""
+    try:
+        if is_block(message):
+            return decode_block(message).header
+        parsed = parse_message(message)
+    except GbcsDecodeError:
+        return None
+    return None if parsed.kind is Kind.PRE_COMMAND else parsed.header

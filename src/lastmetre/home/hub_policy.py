@@ -12,6 +12,9 @@ from typing import Final
 
 from lastmetre.gbcs.message import Cra, GroupingHeader
 
+HAN_COMMAND_NOT_ACTIONED: Final = 0x8155
+GSME_COMMAND_NOT_RETRIEVED: Final = 0x819D
+
 
 class Policy(StrEnum):
     """The hub's settings."""
@@ -53,6 +56,13 @@ class Refusal(StrEnum):
     RATE = "rate"
     FULL = "full"
     DUPLICATE = "duplicate"
+    NOT_RETRIEVED = "not-retrieved"
+    UNDELIVERED = "undelivered"
+
+    @property
+    def event_code(self) -> int:
+        """The code of the hub's event log (han 3.6)."""
+        return GSME_COMMAND_NOT_RETRIEVED if self is Refusal.NOT_RETRIEVED else HAN_COMMAND_NOT_ACTIONED
 
 
 @dataclass(frozen=True, slots=True)
