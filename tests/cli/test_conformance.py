@@ -155,7 +155,7 @@ def test_the_table_is_for_reading(release: Path) -> None:
     assert lines[0] == "Differs or is invalid:"
     assert lines[1].startswith("  a.hex: decode at octet 7: mac_header: announces")
     assert "3 files, 2 the same when written again, also through JSON" in lines
-    assert lines[-1] == "1 failures"
+    assert lines[-1] == "1 failure"
 
 
 @needs_rtds

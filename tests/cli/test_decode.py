@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import base64
+import contextlib
+import io
 import json
 import re
 import subprocess
@@ -11,12 +13,16 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from lastmetre.cli.decode import run_decode
 from lastmetre.gbcs import DecodedMessage, decode, encode, from_json, to_json
 from lastmetre.gbcs.axdr import DoubleLong
 from lastmetre.gbcs.dlms import AccessResponse, ItemResult
 from lastmetre.gbcs.message import Cra
 from tests import own_world as own
+from tests.gbcs.message_strategies import messages
 from tests.shared_data import RTDS, RTDS_CERTIFICATES, RTDS_KEYS, needs_rtds
 
 if TYPE_CHECKING:
@@ -171,3 +177,22 @@ def test_encrypted_parts_are_opened_when_their_key_is_at_hand() -> None:
     assert encode(from_json(read)) == bytes.fromhex(path.read_text())
     without = json.loads(lastmetre("decode", str(path), "--json").stdout)
     assert without["verdicts"]["encrypted"][0]["verdict"] == "unverifiable"
+
+
+@settings(max_examples=60, deadline=None)
+@given(messages(), st.booleans())
+def test_any_message_can_be_shown(message: DecodedMessage, offsets: bool) -> None:
+    """Whatever a message holds: printable lines, offsets inside it, and JSON that comes back as the same message."""
+    octets = encode(message)
+    told = _told(octets, as_json=False, offsets=offsets)
+    assert all(line.isprintable() for line in told.splitlines())
+    places = [int(line[2:7]) for line in told.splitlines() if offsets and line[2:7].strip().isdigit()]
+    assert all(0 <= place <= len(octets) for place in places)
+    assert from_json(json.loads(_told(octets, as_json=True, offsets=False))) == message
+
+
+def _told(octets: bytes, *, as_json: bool, offsets: bool) -> str:
+    out = io.StringIO()
+    with contextlib.redirect_stdout(out):
+        run_decode(octets.hex(), keys=None, certificates=None, as_json=as_json, offsets=offsets)
+    return out.getvalue()

@@ -193,4 +193,5 @@ def _as_lines(tally: Tally) -> Iterator[str]:
     yield " " * 18 + "".join(f"{column:>14}" for column in columns)
     for stage, counts in tally.verdicts.items():
         yield f"  {stage:<16}" + "".join(f"{counts[column]:>14}" for column in columns)
-    yield "nothing differs, nothing is invalid" if not tally.failures else f"{len(tally.failures)} failures"
+    count = len(tally.failures)
+    yield f"{count} failure{'s' * (count != 1)}" if count else "nothing differs, nothing is invalid"
