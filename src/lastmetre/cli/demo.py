@@ -64,7 +64,8 @@ async def _play(out: Path, bearer: str, screen: Screen) -> None:
     )
     smki = world.make_smki()
     world.write_settings(smki)
-    screen.note(f"test SMKI: {sum(1 for _ in smki.certificates.glob('*.pem'))} certificates in the GBCS profile")
+    made = sum(1 for _ in smki.certificates.glob("*.pem"))
+    screen.note(f"test SMKI: {made} certificates in the GBCS profile; keys unencrypted, for this run only")
     async with world.running(smki):
         screen.note(f"{len(world.parties)} processes are up; PPMIDs reach the supplier by {bearer.upper()}, mutual TLS")
         story = Story(world, screen)

@@ -229,7 +229,7 @@ class World:
     # --- making it ---
 
     def make_smki(self) -> TestSmki:
-        """Keys and certificates: each party its own."""
+        """Keys and certificates: each party its own. Unencrypted: they serve this run and no other."""
         smki = TestSmki(self.out / "smki", now=dt.datetime.now(dt.UTC))
         smki.add_all(
             [
