@@ -48,6 +48,7 @@ if TYPE_CHECKING:
 
 DEADLINE_S = 60.0
 DS, KA = KeyUse.DIGITAL_SIGNATURE, KeyUse.KEY_AGREEMENT
+PASSPHRASE = b"a passphrase for tests"
 
 
 @dataclass
@@ -57,21 +58,25 @@ class Parties:
     directory: Path
     smki: TestSmki
 
-    def tls(self, party: str) -> tuple[Path, Path, Path]:
-        """A party's TLS files."""
+    def tls(self, party: str) -> tuple[Path, Path, Path, bytes]:
+        """A party's TLS files, and what opens the key."""
         home = self.smki.party(party)
-        return self.smki.tls_ca, home / "tls.pem", home / "tls.key"
+        return self.smki.tls_ca, home / "tls.pem", home / "tls.key", PASSPHRASE
 
     def keyring(self, party: str) -> Keyring:
         """A party's keys, and everybody's certificates."""
-        return Keyring.open(certificates=self.smki.certificates, keys=self.smki.party(party) / "keys")
+        return Keyring.open(
+            certificates=self.smki.certificates, keys=self.smki.party(party) / "keys", password=PASSPHRASE
+        )
 
 
 @pytest.fixture(scope="module")
 def parties(tmp_path_factory: pytest.TempPathFactory) -> Parties:
-    """DSP, supplier and one home."""
+    """DSP, supplier and one home; every key is encrypted at rest."""
     directory = tmp_path_factory.mktemp("dcc")
-    smki = TestSmki(directory / "smki", now=dt.datetime.now(dt.UTC))
+    (directory / "passphrase").write_bytes(PASSPHRASE + b"\n")
+    (directory / "passphrase").chmod(0o600)
+    smki = TestSmki(directory / "smki", now=dt.datetime.now(dt.UTC), passphrase=PASSPHRASE)
     smki.add_all(
         [
             Organisation("dcc", BROKER, Role.ACCESS_CONTROL_BROKER),
@@ -88,12 +93,13 @@ def parties(tmp_path_factory: pytest.TempPathFactory) -> Parties:
 
 def settings(parties: Parties, receive_port: int, **more: str) -> Path:
     """A settings file."""
-    ca, certificate, key = parties.tls("dcc")
+    ca, certificate, key, _passphrase = parties.tls("dcc")
     text = f"""
 acb_id = "{BROKER.hex()}"
 store = "{parties.directory / "dsp.sqlite"}"
 certificates = "{parties.smki.certificates}"
 keys = "{parties.smki.party("dcc") / "keys"}"
+passphrase_file = "{parties.directory / "passphrase"}"
 {"".join(f"{name} = {value}" for name, value in more.items())}
 
 [tls]
