@@ -70,3 +70,11 @@ class DeviceIdentity:
         other = OtherInformation(GENERIC_CRITICAL_ALERT)
         header = GroupingHeader(Cra.ALERT, counter, self.entity_id, supplier.entity_id, other)
         return signed_df(header, content, self.signing_key)
+
+    def mac_alert(self, counter: int, message_code: int, role: Role, content: bytes) -> bytes | None:
+        """An Alert that carries a MAC for the party in a role; ``None`` for a device that knows no such party."""
+        peer = self.trust_anchors.get((role, KeyUse.KEY_AGREEMENT))
+        if peer is None or peer.entity_id is None:
+            return None
+        header = GroupingHeader(Cra.ALERT, counter, self.entity_id, peer.entity_id, OtherInformation(message_code))
+        return seal(unsigned_df(header, content), self.agree(peer.public_key))
