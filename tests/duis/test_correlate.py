@@ -12,6 +12,7 @@ from lastmetre.duis.correlate import (
     Agreed,
     Differences,
     IssueTimes,
+    check_certificates,
     compare_command,
     compare_pre_command,
     correlate,
@@ -24,21 +25,25 @@ from lastmetre.duis.documents import (
     VerifiedResponse,
     answer,
     build_signed_response,
+    parse_request,
     read_signed_response,
 )
 from lastmetre.duis.errors import CorrelationRefused, TransformError
-from lastmetre.duis.transform import DeviceFacts, transform
+from lastmetre.duis.transform import DeviceFacts, Sender, transform
 from lastmetre.duis.use_cases.reads import SELECTION
+from lastmetre.duis.use_cases.security import new_certificates
 from lastmetre.gbcs.axdr import Array, Boolean, Long, Structure, Unsigned
 from lastmetre.gbcs.dlms import Obis, Set, decode_access_request
 from lastmetre.gbcs.message import Message, OtherInformation, df_part, parse_message
 from tests.duis.mutation import issue_changes, single_changes, with_content
 from tests.duis.pairs import Pair, golden_pairs, pre_command_pairs
-from tests.duis.support import DSP, METER, SUPPLIER, find_published, published_signer
+from tests.duis.support import DSP, METER, SUPPLIER, find_published, published_signer, templates
 from tests.shared_data import needs_duis, needs_rtds
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from lastmetre.duis.xml import Element
 
 ESME = DeviceFacts("ESME", known_remote_parties=frozenset({SUPPLIER}))
 REQUEST = compose.update_prepay_configuration(
@@ -149,6 +154,52 @@ def test_every_value_has_a_name() -> None:
         for name, shown in pair.result.values:
             assert name, pair.stem
             assert shown, pair.stem
+
+
+@needs_duis
+def test_certificates_must_be_what_their_place_asks_for() -> None:
+    """A template's new certificates are in order, but for one that is for signing where agreement is due (check 13)."""
+    sender = Sender("IS", DSP, 1, DSP, 2)
+    for path in templates():
+        request = parse_request(path.read_bytes())
+        if request.header.service_reference_variant not in ("6.15.1", "6.21", "6.23", "8.5"):
+            continue
+        kind = "GPF" if request.header.service_reference_variant == "6.21" else "ESME"
+        found = check_certificates(transform(request, replace(ESME, device_type=kind), sender))
+        if request.header.service_reference_variant == "8.5":
+            assert [str(difference.found) for difference in found] == [
+                "it is for digitalSignature, not for keyAgreement"
+            ]
+        else:
+            assert found == (), path.name
+
+
+@needs_duis
+def test_certificates_of_others_are_named() -> None:
+    """Certificates of two holders, without their issuer in the path, or that are none at all, are each refused."""
+    request = next(
+        request
+        for request in (parse_request(path.read_bytes()) for path in templates())
+        if request.header.service_reference_variant == "6.15.1"
+    )
+    texts = {element.name: element.text for element in new_certificates(request.body).children}
+    mixed = with_text(request, {texts["KeyAgreementCertificate"]: texts["DigitalSigningCertificate"]})
+    assert "not for keyAgreement" in str(check_certificates(transform(mixed, ESME))[0].found)
+    path = request.body.find_text("CertificationPathCertificates/Certificate") or ""
+    astray = with_text(request, {path: texts["DigitalSigningCertificate"]})
+    assert all("not in the certification path" in d.found for d in check_certificates(transform(astray, ESME)))
+    nothing = with_text(request, {texts["DigitalSigningCertificate"]: "MAA="})
+    assert [d.name for d in check_certificates(transform(nothing, ESME))] == ["certificate"]
+
+
+def with_text(request: Request, swap: dict[str, str]) -> Request:
+    """The request with texts replaced."""
+
+    def swapped(element: Element) -> Element:
+        children = tuple(map(swapped, element.children))
+        return element._replace(text=swap.get(element.text, element.text), children=children)
+
+    return replace(request, body=swapped(request.body))
 
 
 def test_the_difference_reads_as_a_sentence() -> None:

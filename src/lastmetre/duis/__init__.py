@@ -7,5 +7,7 @@ A pure room: bytes and values in, bytes and values out. Trusted values come thro
 * ``catalogue``: the 129 service requests as data
 * ``compose``: requests made from values
 * ``transform``: the GBCS message that the DCC builds from a request
-* ``correlate``: whether a Pre-Command says what was asked
+* ``correlate``: whether a Pre-Command, or any Command before its MAC, says what was asked
+* ``conformance``: the transform held against published pairs of requests and messages
+* ``skeletons``: a commented example of each request
 """

@@ -77,6 +77,7 @@ class Verdict:
 EQUAL: Final = "equal"
 DIFFERENT: Final = "different"
 WITHOUT_PARTNER: Final = "without a partner"
+OUTCOMES: Final = (EQUAL, DIFFERENT, WITHOUT_PARTNER)
 
 
 @dataclass(frozen=True, slots=True)

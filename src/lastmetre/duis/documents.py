@@ -30,7 +30,7 @@ from lastmetre.duis.signature import (
     sign_document,
     verify_document,
 )
-from lastmetre.duis.xml import DS, SR, Element, is_blank, read_document, write_element
+from lastmetre.duis.xml import DS, SR, Element, read_document, write_element
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -345,7 +345,7 @@ def _envelope(root: Element, name: str) -> tuple[Element, Element, str]:
     if root.name != name:
         raise DuisDecodeError("document", f"its root is {root.name}, not {name}")
     version = (root.attribute("schemaVersion") or "").strip()
-    if not _SCHEMA_VERSION.fullmatch(version):
+    if version != SCHEMA_VERSION and not _SCHEMA_VERSION.fullmatch(version):
         raise DuisDecodeError(name, "schemaVersion is missing or no decimal number")
     parts = root.children
     if len(parts) == 2 and (parts[0].name, parts[1].name) == ("Header", "Body"):
@@ -355,7 +355,7 @@ def _envelope(root: Element, name: str) -> tuple[Element, Element, str]:
         header, body = children.required("Header"), children.required("Body")
         children.optional(_SIGNATURE)
         children.end()
-    if len(body.children) != 1 or not is_blank(body.text):
+    if len(body.children) != 1:
         raise DuisDecodeError("Body", f"holds {len(body.children)} elements; it must hold exactly one")
     return header, body.children[0], version
 

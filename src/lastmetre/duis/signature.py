@@ -17,6 +17,7 @@ ECDSA is deterministic (RFC 6979), so signing needs no randomness.
 from __future__ import annotations
 
 import binascii
+import hashlib
 import hmac
 import re
 from base64 import b64decode, b64encode
@@ -170,8 +171,7 @@ def _without_blank_text(canonical: bytes) -> bytes:
 
 
 def _sign_canonical(canonical: bytes, signer: Signer) -> bytes:
-    digest = hashes.Hash(hashes.SHA256())
-    digest.update(canonical)
+    digest = hashlib.sha256(canonical).digest()
     # Written in canonical form, so these bytes are what is signed and also what is sent.
     signed_info = (
         f'<ds:SignedInfo xmlns:ds="{DS}">'
@@ -179,7 +179,7 @@ def _sign_canonical(canonical: bytes, signer: Signer) -> bytes:
         f'<ds:SignatureMethod Algorithm="{ECDSA_SHA256}"></ds:SignatureMethod>'
         f'<ds:Reference URI=""><ds:Transforms><ds:Transform Algorithm="{ENVELOPED_SIGNATURE}"></ds:Transform>'
         f'</ds:Transforms><ds:DigestMethod Algorithm="{SHA256}"></ds:DigestMethod>'
-        f"<ds:DigestValue>{b64encode(digest.finalize()).decode()}</ds:DigestValue></ds:Reference></ds:SignedInfo>"
+        f"<ds:DigestValue>{b64encode(digest).decode()}</ds:DigestValue></ds:Reference></ds:SignedInfo>"
     )
     r, s = decode_dss_signature(signer.private_key.sign(signed_info.encode(), _ECDSA))
     value = b64encode(r.to_bytes(32, "big") + s.to_bytes(32, "big")).decode()
@@ -221,9 +221,7 @@ def verify_document(document: bytes, find_certificate: FindCertificate) -> Verif
         canonical = _canonical(root)
     else:
         claims, canonical = usual
-    digest = hashes.Hash(hashes.SHA256())
-    digest.update(canonical)
-    if not hmac.compare_digest(digest.finalize(), claims.digest):
+    if not hmac.compare_digest(hashlib.sha256(canonical).digest(), claims.digest):
         raise SignatureRefused(SignatureReason.DIGEST)
     certificate = find_certificate(claims.issuer_name, claims.serial_number)
     if certificate is None:

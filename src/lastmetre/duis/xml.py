@@ -103,7 +103,7 @@ def parse_document(data: bytes) -> etree._Element:
     """The root of an untrusted document, free of comments, or ``DuisDecodeError``."""
     if len(data) > DOCUMENT_SIZE_MAX:
         raise DuisDecodeError("document", f"{len(data)} octets are more than the {DOCUMENT_SIZE_MAX} that are read")
-    declaration = _DECLARATION.match(data)
+    declaration = _DECLARATION.match(data) if data[:1] != b"<" or data[:2] == b"<?" else None
     if declaration is not None:
         encoding = _ENCODING.search(declaration.group())
         if encoding is not None and encoding.group(1).lower() not in (b"utf-8", b"us-ascii"):
@@ -163,9 +163,8 @@ _ATTRIBUTE: Final = re.compile(r' ([^\s="<>]+)="([^"<]*)"')
 _ENTITY: Final = re.compile(r"&(?:#x([0-9A-Fa-f]{1,6})|#([0-9]{1,7})|(amp|lt|gt|quot|apos));")
 _ENTITIES: Final = {"amp": "&", "lt": "<", "gt": ">", "quot": '"', "apos": "'"}
 _COMMENT: Final = re.compile(r"<!--.*?-->", re.DOTALL)
-# What only an unusual writer puts into a document: sections of text, tabs and line ends inside a tag are left to the
-# parser, and so is a carriage return, which it would normalise.
-_UNUSUAL: Final = ("<![", "\r")
+# What only an unusual writer puts into a document is left to the parser: sections of text, tabs and line ends inside a
+# tag, and a carriage return, which it would normalise.
 
 KEPT_PIECES_MAX: Final = 8_192
 """Start tags, with the text behind them, that are kept ready; strangers cannot make it grow beyond this."""
@@ -283,9 +282,11 @@ def scan(text: str) -> Element | None:
     Raises ``DuisDecodeError`` as ``read_element`` does. The text must have been accepted by the parser.
     """
     start = text.find("?>") + 2 if text.startswith(("<?", "\ufeff<?")) else 0
-    if any(mark in text for mark in _UNUSUAL):
+    if "\r" in text:
         return None
-    if "<!" in text:
+    if "!" in text:
+        if "<![" in text:
+            return None
         text = _COMMENT.sub("", text)
     pieces = text[start:].split("<")
     del pieces[0]
