@@ -77,7 +77,7 @@ def correlate(
     issued_to: Annotated[str | None, typer.Option(help="Gas: the latest time of issue to accept.")] = None,
     json: Json = False,
 ) -> None:
-    """Say whether a Pre-Command says exactly what was asked; every difference is named. Exit status 1 if it does not."""
+    """Say whether a Pre-Command says what was asked; every difference is named. Exit status 1 if it does not."""
     from lastmetre.cli.duis_commands import GivenFacts, run_correlate
 
     given = GivenFacts(
@@ -108,9 +108,7 @@ def duis_new(
     originator: Annotated[str | None, typer.Option(help="The User's EUI-64.")] = None,
     target: Annotated[str | None, typer.Option(help="The device's EUI-64.")] = None,
     counter: Annotated[int, typer.Option(help="The RequestID's counter.", min=0)] = 1,
-    choose: Annotated[
-        list[str] | None, typer.Option(help="An alternative to take, where the request has some.")
-    ] = None,
+    choose: Annotated[list[str] | None, typer.Option(help="An alternative to take, where there are some.")] = None,
 ) -> None:
     """Print a filled-in, commented skeleton of any Service Request."""
     from lastmetre.cli.duis_commands import run_duis_new
