@@ -5,7 +5,8 @@ project; ``fuzz/README.md`` says how to run it. The first octet of an input says
 
 * ``00``: a message, then its payload; what was read must be written back to the same octets;
 * ``01``: a payload; the next three octets are the message code and the CRA flag;
-* ``02``: a block; ``03``: a certificate; ``04``: the header alone, which hubs read.
+* ``02``: a block; ``03``: a certificate; ``04``: the header alone, which hubs read;
+* ``05``: a list of DLMS values, the next octet their count; the quick and the careful reader must agree.
 
 Without atheris the files named as arguments are run once each, which is how a finding is looked at again.
 """
@@ -13,6 +14,7 @@ Without atheris the files named as arguments are run once each, which is how a f
 from __future__ import annotations
 
 import sys
+from contextlib import suppress
 from pathlib import Path
 from time import process_time
 from typing import Any
@@ -25,10 +27,10 @@ except ImportError:
 
 if atheris is not None:
     with atheris.instrument_imports(include=["lastmetre"]):
-        from lastmetre.gbcs import blocks, certificates, message, payload
+        from lastmetre.gbcs import axdr, axdr_quick, blocks, certificates, message, payload
         from lastmetre.gbcs.errors import GbcsDecodeError
 else:
-    from lastmetre.gbcs import blocks, certificates, message, payload
+    from lastmetre.gbcs import axdr, axdr_quick, blocks, certificates, message, payload
     from lastmetre.gbcs.errors import GbcsDecodeError
 
 CPU_S_PER_KB = 0.010
@@ -50,6 +52,8 @@ def read(data: bytes) -> None:
         certificates.parse_certificate(rest)
     elif choice == 4:
         message.read_header(rest)
+    elif choice == 5:
+        read_values(rest[:1], rest[1:])
     else:
         read_message(rest)
 
@@ -64,15 +68,25 @@ def read_message(data: bytes) -> None:
     assert payload.encode_payload(value) == parsed.content, "a payload was read, but not written back as it was"
 
 
+def read_values(count: bytes, data: bytes) -> None:
+    """A list of DLMS values by both readers: the same values, or the same words of refusal."""
+    outcomes = []
+    wanted = count[0] if count else 0
+    for reader in (axdr.read_values, lambda *args: axdr_quick.read_values(args[0], 0, len(data), *args[2:])):
+        try:
+            outcomes.append(reader(data, 0, wanted, "list"))
+        except GbcsDecodeError as error:
+            outcomes.append(str(error))
+    assert outcomes[0] == outcomes[1], "the quick and the careful reader disagree"
+
+
 def one_input(data: bytes) -> None:
     """The invariant, for one input."""
     allowed_s = CPU_S_PER_KB * max(1.0, len(data) / 1024)
     for attempt in range(TRIES):
         started = process_time()
-        try:
+        with suppress(GbcsDecodeError, certificates.CertificateRefused):
             read(data)
-        except (GbcsDecodeError, certificates.CertificateRefused):
-            pass
         spent_s = process_time() - started
         if spent_s <= allowed_s:
             return

@@ -10,6 +10,8 @@ import typer
 from typer.exceptions import TyperException
 
 from lastmetre import __version__
+from lastmetre.cli import app_duis
+from lastmetre.cli.bench import bench
 from lastmetre.cli.problems import EXIT_USAGE, ProblemError
 
 app = typer.Typer(
@@ -24,6 +26,8 @@ utrn = typer.Typer(no_args_is_help=True, help="Make or check a UTRN, the twenty 
 app.add_typer(utrn, name="utrn")
 conformance = typer.Typer(no_args_is_help=True, help="Check this program against published test data.")
 app.add_typer(conformance, name="conformance")
+app_duis.register(app, conformance)
+app.add_typer(bench, name="bench")
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of words.")]
 Message = Annotated[str, typer.Argument(help="A GBCS message: hex, base64, a file, or - for standard input.")]

@@ -296,6 +296,12 @@ def _plain_spec(raw: bytes) -> Get | Set | Action:
     )
 
 
+def forget_specs() -> None:
+    """Let go of the specifications kept for sharing: for measurements."""
+    _plain_specs.cache_clear()
+    _plain_spec.cache_clear()
+
+
 def _read_spec(data: bytes, at: int) -> tuple[Spec, int]:
     end = at + 10
     raw = data[at:end]

@@ -130,7 +130,7 @@ class _Points:
         return point
 
 
-class _Peers:
+class Peers:
     """The secrets one private key agreed, by the peer's compressed point: two generations of a dict.
 
     What is used moves into the young generation; when that is full, the old one is let go and the young one is old.
@@ -170,7 +170,7 @@ class SecretCache:
     __slots__ = ("_by_own_key", "_points", "_size_max")
 
     def __init__(self, size_max: int = SECRET_CACHE_SIZE) -> None:
-        self._by_own_key: dict[bytes, _Peers] = {}
+        self._by_own_key: dict[bytes, Peers] = {}
         self._points = _Points()
         self._size_max = size_max
 
@@ -190,7 +190,7 @@ class SecretCache:
         if peers is None:
             while len(self._by_own_key) >= OWN_KEYS_KEPT:
                 del self._by_own_key[next(iter(self._by_own_key))]
-            peers = self._by_own_key[own] = _Peers(self._size_max)
+            peers = self._by_own_key[own] = Peers(self._size_max)
         z = peers.get(peer)
         if z is not None:
             return SharedSecret(z)

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from typing import Final, TypeAlias
 
+from lastmetre.gbcs import axdr_quick, dlms
 from lastmetre.gbcs.asn1 import ALERT, COMMAND, RESPONSE, SCHEMAS, Asn1, decode_asn1, encode_asn1
 from lastmetre.gbcs.dlms import (
     TAG_ACCESS_REQUEST,
@@ -53,6 +54,12 @@ def decode_payload(message_code: int, cra: int, content: bytes) -> Payload:
     raise GbcsDecodeError(
         "content", 0, f"{first:02X} begins neither DLMS nor GBZ, and code {message_code:04X} has no ASN.1 payload"
     )
+
+
+def forget_shared() -> None:
+    """Let go of every value kept for sharing between payloads: for measurements of a first reading."""
+    axdr_quick.forget()
+    dlms.forget_specs()
 
 
 def encode_payload(payload: Payload) -> bytes:
