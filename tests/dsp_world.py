@@ -56,6 +56,8 @@ if TYPE_CHECKING:
 
 DARK_CHF = bytes.fromhex("00005eef100000b2")
 """A hub where no WAN reaches; ``OTHER_ESME`` hangs on it."""
+GSME = bytes.fromhex("00005eef100000a1")
+"""A gas meter on the first hub, supplied by our supplier."""
 NOBODY = bytes.fromhex("00005eef100000ff")
 URL = "https://user.example/duis/v1/responses"
 SERVICES = {
@@ -145,11 +147,13 @@ def inventory(**changed: object) -> Inventory:
     meter = replace(meter, **changed)  # type: ignore[arg-type]  # the test knows the field's type
     ppmid = Device(PPMID, DeviceType.PPMID, DeviceStatus.COMMISSIONED, "4.3", CHF, hub.registrations)
     users = (
-        user(SUPPLIER, UserRole.IMPORT_SUPPLIER),
+        user(SUPPLIER, UserRole.IMPORT_SUPPLIER, UserRole.GAS_SUPPLIER),
         user(OTHER_SUPPLIER, UserRole.IMPORT_SUPPLIER, UserRole.EXPORT_SUPPLIER),
         user(NETWORK_OPERATOR, UserRole.ELECTRICITY_DISTRIBUTOR),
     )
-    return Inventory((hub, meter, ppmid, *home(DARK_CHF, OTHER_ESME, WanCoverage.NONE)), users)
+    gas = Registration(UserRole.GAS_SUPPLIER, SUPPLIER, since_at=NOW - 1000)
+    gsme = Device(GSME, DeviceType.GSME, DeviceStatus.COMMISSIONED, "4.3", CHF, (gas,))
+    return Inventory((hub, meter, ppmid, gsme, *home(DARK_CHF, OTHER_ESME, WanCoverage.NONE)), users)
 
 
 def xml_signer(entity_id: bytes) -> Signer:

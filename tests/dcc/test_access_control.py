@@ -48,7 +48,8 @@ class Case:
 def suspended() -> Inventory:
     """Our supplier may not use the services at present."""
     made = inventory()
-    users = dict(made.users) | {SUPPLIER: user(SUPPLIER, UserRole.IMPORT_SUPPLIER, status=UserStatus.SUSPENDED)}
+    ours = user(SUPPLIER, UserRole.IMPORT_SUPPLIER, UserRole.GAS_SUPPLIER, status=UserStatus.SUSPENDED)
+    users = dict(made.users) | {SUPPLIER: ours}
     return Inventory(made.devices.values(), users.values())
 
 

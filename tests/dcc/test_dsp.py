@@ -15,6 +15,7 @@ from lastmetre.gbcs.protect import seal, sign_pre_command, unsigned_df, verify_m
 from lastmetre.home.supply import Supply
 from tests import own_world as own
 from tests.dsp_world import (
+    GSME,
     World,
     arm,
     code,
@@ -27,11 +28,14 @@ from tests.dsp_world import (
     top_up,
     xml_signer,
 )
-from tests.own_world import BROKER, DS, ESME, NOW, OTHER_SUPPLIER, SUPPLIER
+from tests.own_world import BROKER, DS, ESME, NOW, OTHER_SUPPLIER, PPMID, SUPPLIER
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
+
+SINCE_2000_S = 946_684_800
+"""Unix seconds at 2000-01-01, where ZigBee's time begins."""
 
 
 @pytest.fixture
@@ -337,3 +341,23 @@ def test_another_user_cannot_return_a_response(world: World) -> None:
     stolen = returned(1, response, originator=OTHER_SUPPLIER)
     assert code(world.post(stolen, caller=OTHER_SUPPLIER)) == "E081303"
     assert code(world.post(returned(1, response))) == "I99"
+
+
+def test_a_gas_command_carries_the_dsps_own_time_of_issue(world: World) -> None:
+    """GCS39: the issuer event identifier is the DSP's time when it made the Pre-Command, not a frozen one."""
+    message = parse_message(pre_command(world.post(arm(10, target=GSME))))
+    assert message.header.message_code == 0x0085
+    issued = NOW - SINCE_2000_S
+    assert issued.to_bytes(4, "little") in message.content
+
+
+def test_what_the_dcc_signs_itself_is_signed_and_sealed(world: World) -> None:
+    """Unjoining a PPMID, which knows the broker alone: its Command carries the broker's signature and MAC."""
+    other = Element("OtherDeviceID", "00-00-5E-EF-10-00-00-A0")
+    body = Element("UnjoinServiceNonCritical", children=(other,))
+    command = parse_message(world.local_command(request("8.8.2", body, 2, 10, target=PPMID)))
+    assert command.header.message_code == 0x000F
+    assert command.header.business_originator_id == BROKER
+    assert command.header.other_information.supplementary_remote_party_id == SUPPLIER
+    verify_signature(command, own.certificate(BROKER, DS).public_key)
+    verify_mac(command, own.secret(BROKER, PPMID))

@@ -29,7 +29,7 @@ def device(inventory: Inventory, device_id: bytes) -> Device:
         ({"device_id": OTHER_ESME}, "stands twice"),
         ({"esme_variant": "X"}, "starts with A, B or C"),
         ({"registrations": (Registration(UserRole.IMPORT_SUPPLIER, NOBODY),)}, "no User in the role"),
-        ({"registrations": (Registration(UserRole.GAS_SUPPLIER, SUPPLIER),)}, "no User in the role"),
+        ({"registrations": (Registration(UserRole.GAS_TRANSPORTER, SUPPLIER),)}, "no User in the role"),
     ],
 )
 def test_a_row_that_contradicts_another_is_refused(changed: dict[str, object], words: str) -> None:

@@ -17,7 +17,7 @@ from lastmetre.dcc.errors import RequestRefused
 from lastmetre.gbcs.acceptance import Doubt, NotVerified, check_response
 from lastmetre.gbcs.keys import KeyUse, SecretCache
 from lastmetre.gbcs.message import Cra, GroupingHeader, OtherInformation
-from lastmetre.gbcs.protect import CryptoRefused, seal, verify_mac, verify_signature
+from lastmetre.gbcs.protect import CryptoRefused, seal, sign_pre_command, verify_mac, verify_signature
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric import ec
@@ -65,6 +65,10 @@ class Broker:
     def agree(self, public_key: ec.EllipticCurvePublicKey) -> SharedSecret:
         """Agree a secret between the ACB's key and another party's."""
         return self._secrets.agree(self._keys.private_key(self._acb_id, KeyUse.KEY_AGREEMENT), public_key)
+
+    def sign(self, message: bytes) -> bytes:
+        """A Command of the ACB's own, signed by it: joins and unjoins of a PPMID, handovers (transform A2)."""
+        return sign_pre_command(message, self._keys.private_key(self._acb_id, KeyUse.DIGITAL_SIGNATURE))
 
     def seal(self, df: bytes, target_id: bytes) -> bytes:
         """The finished Command: MAC header, the unchanged DF part, MAC; ``RequestRefused`` without a certificate."""

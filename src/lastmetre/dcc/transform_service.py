@@ -86,8 +86,10 @@ class TransformService:
         return Done(Code.SUCCESS, payload, "pre_command_made", _facts(asked, built.header.message_code, octets))
 
     def command(self, asked: Asked, change: DspChange) -> Done:
-        """Command Variants 1 to 3: build and seal a non-critical Command."""
-        return self._seal(asked, change, self._build(asked, change).message)
+        """Command Variants 1 to 3: build and seal a non-critical Command; a few the DCC signs itself (transform A2)."""
+        built = self._build(asked, change)
+        df = self._broker.sign(built.message) if built.signed_by_dcc else built.message
+        return self._seal(asked, change, df)
 
     def signed_command(self, asked: Asked, change: DspChange) -> Done:
         """Command Variants 5 to 7: seal what was transformed before and signed by the User."""
@@ -127,7 +129,7 @@ class TransformService:
         assert device is not None
         user_id = request.header.request_id.originator
         facts = device_facts(device, user_id, asked.at)
-        sender = Sender(user_role=min(asked.registered_roles))
+        sender = Sender(user_role=min(asked.registered_roles), issued_at=asked.at)
         if user_id not in facts.known_remote_parties:
             counter = change.next_broker_counter(device.device_id)
             sender = replace(sender, broker_id=self._broker.entity_id, broker_counter=counter)
