@@ -25,3 +25,11 @@ def bench_gbcs(
     from lastmetre.cli.bench_gbcs import run_bench_gbcs
 
     run_bench_gbcs(corpus=corpus, certificates=certificates, keys=keys, rounds=rounds, as_json=json)
+
+
+@bench.command("duis")
+def bench_duis(json: Json = False) -> None:
+    """DUIS documents: reading, writing, signing and verifying against lxml and the bare cryptography."""
+    from lastmetre.cli.bench_duis import run_bench_duis
+
+    run_bench_duis(as_json=json)

@@ -7,7 +7,8 @@ machine does falls on both; the best round of each counts.
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+import json
+from dataclasses import asdict, dataclass
 from time import perf_counter
 from typing import TYPE_CHECKING, Final
 
@@ -185,3 +186,15 @@ def _measure_transform() -> Ratio:
         lambda: [seal(transform(request, device).message, secret) for _ in range(100)],
         lambda: [parse_request(document) for _ in range(100)],
     )
+
+
+def run_bench_duis(*, as_json: bool) -> None:
+    """Measure everything and print the table."""
+    rows = measure_duis()
+    if as_json:
+        print(json.dumps([{**asdict(row), "kept": row.kept} for row in rows], indent=2))
+        return
+    width = max(len(row.name) for row in rows)
+    print(f"{'work / yardstick':<{width}}   ratio   limit   held")
+    for row in rows:
+        print(f"{row.name:<{width}}   {row.times:5.2f}   {row.limit:5.2f}   {'yes' if row.kept else 'NO'}")
