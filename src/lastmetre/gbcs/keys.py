@@ -19,12 +19,16 @@ from typing import Final, NoReturn
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from lastmetre.gbcs.errors import GbcsValueError
+from lastmetre.gbcs.errors import GbcsDecodeError, GbcsValueError
 
 _ALGORITHM_ID: Final = bytes.fromhex("60857406080300")
 """The KDF's algorithm identifier, exactly as GBCS has it: its third and fourth octets are 74 06."""
 _ITERATION: Final = (1).to_bytes(4, "big")
 KEY_SIZE: Final = 16
+POINT_SIZE: Final = 65
+POINT_UNCOMPRESSED: Final = 0x04
+_SPKI_START: Final = bytes.fromhex("3059301306072a8648ce3d020106082a8648ce3d030107034200")
+"""A SubjectPublicKeyInfo up to the point: id-ecPublicKey, prime256v1, a bit string without unused bits."""
 SECRET_CACHE_SIZE: Final = 65_536
 """Secrets kept at once for each key of one's own, some 200 octets each; those long unused go first."""
 OWN_KEYS_KEPT: Final = 16
@@ -104,6 +108,29 @@ def derive_key(secret: SharedSecret, *, originator_id: bytes, label: int, counte
 def public_point(key: ec.EllipticCurvePublicKey) -> bytes:
     """The uncompressed point, 65 octets: how a public key is named and compared here."""
     return key.public_bytes(Encoding.X962, PublicFormat.UncompressedPoint)
+
+
+def load_point(point: bytes) -> ec.EllipticCurvePublicKey:
+    """The public key of an uncompressed point on P-256; raises ``GbcsDecodeError`` for any other octets.
+
+    Compressed points are refused: no GBCS structure carries one.
+    """
+    if len(point) != POINT_SIZE or point[0] != POINT_UNCOMPRESSED:
+        raise GbcsDecodeError("public_key", 0, f"a point has {POINT_SIZE} octets and begins with 04")
+    try:
+        return ec.EllipticCurvePublicKey.from_encoded_point(ec.SECP256R1(), point)
+    except ValueError:
+        raise GbcsDecodeError("public_key", 0, "this is no point on NIST P-256") from None
+
+
+def load_public_key(spki: bytes) -> ec.EllipticCurvePublicKey:
+    """The key of a SubjectPublicKeyInfo in its one form: P-256 by name, uncompressed, DER without a choice.
+
+    Raises ``GbcsDecodeError`` for any other octets: curves spelt out by their parameters, other ASN.1 of the same.
+    """
+    if not spki.startswith(_SPKI_START):
+        raise GbcsDecodeError("public_key", 0, "this is no SubjectPublicKeyInfo that names NIST P-256")
+    return load_point(spki[len(_SPKI_START) :])
 
 
 class _Points:

@@ -59,7 +59,12 @@ class CryptoRefused(GbcsError):
 
 def gmac(key: bytes, originator_id: bytes, covered: bytes) -> bytes:
     """The full 16-octet AES-128-GCM tag over ``covered`` with nothing encrypted; the IV is the originator's id ‖ 0."""
-    return AESGCM(key).encrypt(originator_id + _IV_END, b"", covered)
+    return gmac_tag(key, originator_id + _IV_END, covered)
+
+
+def gmac_tag(key: bytes, iv: bytes, covered: bytes) -> bytes:
+    """The full 16-octet GMAC tag for any 96-bit IV."""
+    return AESGCM(key).encrypt(iv, b"", covered)
 
 
 def mac_of(df: bytes, header: GroupingHeader, secret: SharedSecret) -> bytes:
@@ -158,20 +163,32 @@ def encryption_key(secret: SharedSecret, *, device_id: bytes, counter: int, reci
 
 def encrypt_attribute(plaintext: bytes, key: bytes, device_id: bytes) -> bytes:
     """Ciphertext as it stands on the wire: security header, ciphertext, 12-octet tag (section 11.1)."""
-    encryptor = Cipher(algorithms.AES(key), modes.GCM(device_id + _IV_END)).encryptor()
-    encryptor.authenticate_additional_data(_ENCRYPTION_AAD)
-    ciphertext = encryptor.update(plaintext) + encryptor.finalize()
-    return ENCRYPTED_START + ciphertext + encryptor.tag[:MAC_SIZE]
+    ciphertext, tag = gcm_encrypt(key, device_id + _IV_END, _ENCRYPTION_AAD, plaintext)
+    return b"".join((ENCRYPTED_START, ciphertext, tag))
 
 
 def decrypt_attribute(wire: bytes, key: bytes, device_id: bytes) -> bytes:
     """The plaintext of an encrypted attribute; raises ``CryptoRefused`` unless it is authentic."""
     if wire[:5] != ENCRYPTED_START or len(wire) < len(ENCRYPTED_START) + MAC_SIZE:
         raise CryptoRefused
-    mode = modes.GCM(device_id + _IV_END, wire[-MAC_SIZE:], min_tag_length=MAC_SIZE)
-    decryptor = Cipher(algorithms.AES(key), mode).decryptor()
-    decryptor.authenticate_additional_data(_ENCRYPTION_AAD)
+    return gcm_decrypt(key, device_id + _IV_END, _ENCRYPTION_AAD, wire[5:-MAC_SIZE], wire[-MAC_SIZE:])
+
+
+def gcm_encrypt(key: bytes, iv: bytes, aad: bytes, plaintext: bytes) -> tuple[bytes, bytes]:
+    """AES-128-GCM with the 12-octet tag of GBCS: ciphertext and tag."""
+    encryptor = Cipher(algorithms.AES(key), modes.GCM(iv)).encryptor()
+    encryptor.authenticate_additional_data(aad)
+    ciphertext = encryptor.update(plaintext) + encryptor.finalize()
+    return ciphertext, encryptor.tag[:MAC_SIZE]
+
+
+def gcm_decrypt(key: bytes, iv: bytes, aad: bytes, ciphertext: bytes, tag: bytes) -> bytes:
+    """The plaintext; raises ``CryptoRefused`` unless the 12-octet tag is right."""
+    if len(tag) != MAC_SIZE:
+        raise CryptoRefused
+    decryptor = Cipher(algorithms.AES(key), modes.GCM(iv, tag, min_tag_length=MAC_SIZE)).decryptor()
+    decryptor.authenticate_additional_data(aad)
     try:
-        return decryptor.update(wire[5:-MAC_SIZE]) + decryptor.finalize()
+        return decryptor.update(ciphertext) + decryptor.finalize()
     except InvalidTag:
         raise CryptoRefused from None
