@@ -147,8 +147,10 @@ def play(tmp_path: Path, story: Callable[[World], Coroutine[Any, Any, None]]) ->
             async with world.running(smki):
                 await story(world)
 
-    asyncio.run(run())
-    remove_database(out)
+    try:
+        asyncio.run(run())
+    finally:
+        remove_database(out)
     return [json.loads(line) for line in (out / "events.jsonl").read_text().splitlines()]
 
 
