@@ -15,13 +15,14 @@ from __future__ import annotations
 
 import sys
 from contextlib import suppress
+from importlib import import_module
 from pathlib import Path
 from time import process_time
 from typing import Any
 
 atheris: Any
 try:
-    import atheris
+    atheris = import_module("atheris")
 except ImportError:
     atheris = None
 
@@ -70,7 +71,7 @@ def read_message(data: bytes) -> None:
 
 def read_values(count: bytes, data: bytes) -> None:
     """A list of DLMS values by both readers: the same values, or the same words of refusal."""
-    outcomes = []
+    outcomes: list[object] = []
     wanted = count[0] if count else 0
     for reader in (axdr.read_values, lambda *args: axdr_quick.read_values(args[0], 0, len(data), *args[2:])):
         try:
