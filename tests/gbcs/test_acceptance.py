@@ -162,11 +162,11 @@ def test_t13_a_used_counter_is_refused_for_ever() -> None:
 
 def test_a_command_the_meter_does_not_support_is_refused_only_when_authentic() -> None:
     """Step 3 speaks only after step 7: a forged Command learns nothing of what the meter supports."""
-    head = own.header("ECS70", 9)
+    head = own.header("GCS28", 9)
     assert refusal(own.critical(head, own.supply_script(9, 54))) is Reason.NOT_SUPPORTED
-    forged = seal(unsigned_df(own.header("ECS12", 9), own.supply_script(9, 54)), own.secret(SUPPLIER, ESME))
+    forged = seal(unsigned_df(own.header("GCS09", 9), own.supply_script(9, 54)), own.secret(SUPPLIER, ESME))
     assert refusal(forged) is Reason.MAC_REFUSED
-    genuine = own.non_critical(own.header("ECS12", 9), own.supply_script(9, 54))
+    genuine = own.non_critical(own.header("GCS09", 9), own.supply_script(9, 54))
     assert refusal(genuine) is Reason.NOT_SUPPORTED
 
 

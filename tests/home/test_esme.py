@@ -8,9 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lastmetre.gbcs.axdr import DoubleLong, Enum, NullData, OctetString
+from lastmetre.gbcs.axdr import DoubleLong, Enum, LongUnsigned, NullData, OctetString
+from lastmetre.gbcs.datetimes import date_time_from_unix
 from lastmetre.gbcs.dlms import (
     AccessRequest,
+    Action,
     Get,
     ItemResult,
     Obis,
@@ -21,7 +23,7 @@ from lastmetre.gbcs.dlms import (
 )
 from lastmetre.gbcs.message import Cra, Kind, parse_message
 from lastmetre.gbcs.protect import verify_signature
-from lastmetre.home.attributes import IMMEDIATELY, NEVER
+from lastmetre.home.attributes import EMERGENCY_CREDIT_LIMIT, IMMEDIATELY, NEVER
 from lastmetre.home.ports import MemoryStore
 from lastmetre.home.state import decode_state, encode_state
 from lastmetre.home.supply import TABLE, Supply, SupplyEvent
@@ -29,6 +31,8 @@ from tests import own_world as own
 from tests.own_world import DS, ESME, NOW, SUPPLIER
 
 if TYPE_CHECKING:
+    from lastmetre.gbcs.axdr import Data
+    from lastmetre.gbcs.dlms import Spec
     from lastmetre.home.esme import Esme
 
 
@@ -121,34 +125,88 @@ def test_a_top_up_above_the_limits_credits_nothing() -> None:
     assert meter.state.balance == -1_000
 
 
-def test_settings_take_effect_now_never_or_not_at_all() -> None:
-    """ECS08a now: what is read is what was set. Cancelled or future-dated: what is read is what was."""
+def test_settings_take_effect_now_or_never() -> None:
+    """ECS08a now: what is read is what was set. Cancelled: what is read is what was."""
     meter = own.meter()
     limit = (112, "0-0:19.10.1", 9)
     meter.receive(configure(1, "0-0:94.44.128.2", 750_000), NOW)
     (response,) = meter.receive(read(2, limit), NOW)
     assert results(response) == (ItemResult(1, DoubleLong(750_000), 0),)
     meter.receive(configure(3, "0-0:94.44.128.2", 1, NEVER), NOW)
-    (response,) = meter.receive(configure(4, "0-0:94.44.128.2", 2, bytes.fromhex("07E80101FF000000008000FF")), NOW)
-    assert [result.result for result in results(response)] == [0, 250]
     (response,) = meter.receive(read(5, limit), NOW)
     assert results(response) == (ItemResult(1, DoubleLong(750_000), 0),)
 
 
-def test_unknown_attributes_wrong_types_and_read_only_ones_fail_by_item() -> None:
-    """A failing item says so and the others still count."""
+def test_a_future_dated_setting_waits_for_its_time_and_says_when_it_came() -> None:
+    """ECS08a for later: as before until then; then in force, with a signed 00CC Alert that names Command and item."""
+    store = MemoryStore()
+    meter = own.meter(store=store)
+    limit = (112, "0-0:19.10.1", 9)
+    later = NOW + 5_000
+    (response,) = meter.receive(configure(4, "0-0:94.44.128.2", 2, date_time_from_unix(later)), NOW)
+    assert [result.result for result in results(response)] == [0, 0]
+    (response,) = meter.receive(read(5, limit), later - 1)
+    assert results(response)[0].data == DoubleLong(500_000)
+    alert, response = own.meter(store=store).receive(read(6, limit), later)
+    assert results(response)[0].data == DoubleLong(2)
+    message = parse_message(alert)
+    verify_signature(message, own.certificate(ESME, DS).public_key)
+    assert message.header.message_code == 0x00CC
+    told = decode_data_notification(message.content)
+    assert (told.alert_code, told.date_time) == (0x8F66, date_time_from_unix(later))
+    assert told.extra == (OctetString(bytes.fromhex("00DE 0000000000000004 2328 00005E2C8002 06")),)
+
+
+def test_a_cancelled_setting_never_comes() -> None:
+    """A cancelling Command takes away what waits: no change, no Alert, ever."""
     meter = own.meter()
-    (response,) = meter.receive(read(1, (1, "0-0:1.2.3", 2), (112, "0-0:19.10.0", 2)), NOW)
-    assert results(response) == (ItemResult(1, NullData(), 4), ItemResult(1, DoubleLong(-1_000), 0))
+    meter.receive(configure(1, "0-0:94.44.128.2", 2, date_time_from_unix(NOW + 100)), NOW)
+    meter.receive(configure(2, "0-0:94.44.128.2", 2, NEVER), NOW + 1)
+    assert meter.tick(NOW + 200) == []
+    assert meter.state.number(EMERGENCY_CREDIT_LIMIT) == 500_000
+
+
+def test_wrong_types_fail_by_item_and_the_others_count() -> None:
+    """A failing item says so and changes nothing; the others are executed."""
+    meter = own.meter()
     items = (
-        (Set(9000, Obis.parse("0-0:94.44.128.2"), 4), Enum(1)),
-        (Set(112, Obis.parse("0-0:19.10.0"), 2), DoubleLong(5)),
-        (Set(1, Obis.parse("0-0:1.2.3"), 2), DoubleLong(5)),
+        (Set(9000, Obis.parse("0-0:94.44.2.10"), 4), Enum(1)),
+        (Set(9000, Obis.parse("0-0:94.44.128.2"), 4), DoubleLong(7)),
+        (Set(9000, Obis.parse("0-0:94.44.128.2"), 6), OctetString(IMMEDIATELY)),
     )
     command = own.critical(own.header("ECS08a", 2), encode_access_request(AccessRequest(2, items)))
     (response,) = meter.receive(command, NOW)
-    assert [result.result for result in results(response)] == [12, 3, 4]
-    assert meter.state.balance == -1_000
+    assert [result.result for result in results(response)] == [12, 0, 0]
+    assert meter.state.number(EMERGENCY_CREDIT_LIMIT) == 7
+
+
+@pytest.mark.parametrize(
+    "item",
+    [
+        (Set(112, Obis.parse("0-0:19.10.0"), 2), DoubleLong(5)),
+        (Action(9, Obis.parse("0-0:10.0.106"), 1), LongUnsigned(51)),
+        (Get(112, Obis.parse("0-0:19.10.0"), 9), NullData()),
+    ],
+    ids=["set", "critical action", "get"],
+)
+def test_a_command_carries_nothing_but_the_items_of_its_use_case(item: tuple[Spec, Data]) -> None:
+    """ECS82 needs no signature: it cannot switch the supply, nor do anything but read the balance. 8F1E is raised."""
+    meter = own.meter()
+    request = encode_access_request(AccessRequest(1, ((Get(112, Obis.parse("0-0:19.10.0"), 2), NullData()), item)))
+    before = meter.state
+    (alert,) = meter.receive(own.non_critical(own.header("ECS82", 1), request), NOW)
+    assert decode_data_notification(parse_message(alert).content).alert_code == 0x8F1E
+    assert (meter.state.counters, meter.state.supply) == (before.counters, before.supply)
+
+
+def test_a_critical_command_keeps_the_order_of_its_use_case() -> None:
+    """The same items the other way round are refused whole."""
+    meter = own.meter()
+    setting = Obis.parse("0-0:94.44.128.2")
+    items = ((Set(9000, setting, 6), OctetString(IMMEDIATELY)), (Set(9000, setting, 4), DoubleLong(7)))
+    (alert,) = meter.receive(own.critical(own.header("ECS08a", 2), encode_access_request(AccessRequest(2, items))), NOW)
+    assert parse_message(alert).kind is Kind.ALERT
+    assert meter.state.number(EMERGENCY_CREDIT_LIMIT) == 500_000
 
 
 def test_arming_then_enabling_by_the_customer() -> None:

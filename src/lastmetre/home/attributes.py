@@ -1,30 +1,17 @@
-"""The COSEM attributes of an electricity meter: which exist, what they hold when new, how passive ones become active.
+"""Attributes of COSEM objects: how they are named here, and the ones the meter's own rules speak of.
 
-Two tables, read beside the reference (transform B1, B2, B11; gbcs-messages 7.6). An attribute that is not in the first
-cannot be read or written. Money is in thousandths of a penny, as the reference messages have it (their balance of
-250000 is 2.50 pounds: INFERENCE from the limits beside it).
+Which attributes exist, what they hold and how they may change are tables: ``home.objects``. Money is in thousandths of
+a penny, as the reference messages have it (their balance of 250000 is 2.50 pounds, their prices count hundred
+thousandths of a pound: INFERENCE from the scales beside them).
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
-from lastmetre.gbcs.axdr import (
-    Array,
-    Data,
-    DoubleLong,
-    DoubleLongUnsigned,
-    Enum,
-    Integer,
-    LongUnsigned,
-    OctetString,
-    Structure,
-)
+from lastmetre.gbcs.axdr import Enum, Structure
 from lastmetre.gbcs.dlms import Obis
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 EXTENDED_DATA: Final = 9000
 """Class of GBCS Extended Data: 2 active value, 4 passive value, 6 time at which passive becomes active."""
@@ -53,9 +40,20 @@ def at(class_id: int, obis: str, number: int) -> Attribute:
     return Attribute(class_id, Obis.parse(obis), number)
 
 
+def parse_attribute(text: str) -> Attribute:
+    """An attribute written ``class/object#number``, as ``9000/0-0:94.44.2.10#4``."""
+    class_id, _, rest = text.partition("/")
+    obis, _, number = rest.partition("#")
+    return at(int(class_id), obis, int(number))
+
+
 ACCOUNT: Final = "0-0:19.0.0"
 METER_BALANCE: Final = at(112, "0-0:19.10.0", 2)
 PAYMENT_MODE: Final = at(111, ACCOUNT, 2)
+CHARGE_LINKS: Final = at(111, ACCOUNT, 11)
+LOW_CREDIT: Final = at(111, ACCOUNT, 16)
+DEBT_CAP: Final = at(111, ACCOUNT, 18)
+DEBT_CAP_PERIOD: Final = at(111, ACCOUNT, 19)
 LOAD_SWITCH_STATE: Final = at(70, "0-0:96.3.10", 3)
 TOKEN_ENTER: Final = at(115, "0-0:19.40.0", 1)
 ADJUST_BALANCE: Final = at(112, "0-0:19.10.0", 1)
@@ -64,93 +62,33 @@ MAX_CREDIT: Final = at(EXTENDED_DATA, "0-0:94.44.2.10", ACTIVE)
 MAX_BALANCE: Final = at(EXTENDED_DATA, "0-0:94.44.2.20", ACTIVE)
 DISABLEMENT_THRESHOLD: Final = at(EXTENDED_DATA, "0-0:94.44.128.22", ACTIVE)
 EMERGENCY_CREDIT_LIMIT: Final = at(112, "0-0:19.10.1", 9)
+EMERGENCY_CREDIT_THRESHOLD: Final = at(112, "0-0:19.10.1", 10)
+PRICES: Final = at(113, "0-0:19.20.0", 5)
+STANDING_CHARGE: Final = at(113, "0-0:19.20.4", 5)
+SECONDARY_PRICES: Final = at(113, "0-0:19.20.5", 5)
+DEBT_PER_PAYMENT: Final = at(113, "0-0:19.20.3", 13)
+NON_DISABLEMENT: Final = at(10, "0-0:12.0.1", 2)
+NON_DISABLEMENT_DAYS: Final = at(11, "0-0:11.0.2", 2)
+BILLING_CALENDAR: Final = at(22, "0-0:15.0.0", 4)
+BLOCK_RESET_CALENDAR: Final = at(22, "0-0:15.1.0", 4)
+TARIFF_DAYS: Final = at(11, "0-0:11.0.0", 2)
+SECONDARY_DAYS: Final = at(11, "0-0:11.0.1", 2)
+CLOCK_TIME: Final = at(8, "0-0:1.0.0", 2)
+CLOCK_STATUS: Final = at(8, "0-0:1.0.0", 4)
+LIMIT_DISABLES: Final = at(EXTENDED_DATA, "0-0:94.44.0.3", ACTIVE)
+LIMIT_POWER: Final = at(71, "0-0:17.0.0", 4)
+LIMIT_PERIOD: Final = at(71, "0-0:17.0.0", 6)
+LIMIT_RESTORATION: Final = at(71, "0-0:17.0.0", 7)
+LIMIT_COUNT: Final = at(3, "0-0:94.44.42", 2)
+MESSAGE: Final = at(1, "0-2:96.13.1", 2)
+PRIVACY_PIN: Final = at(1, "0-3:96.13.1", 2)
+SUPPLIER_NAME: Final = at(EXTENDED_DATA, "0-0:96.13.1", 2)
+SUPPLIER_PHONE: Final = at(EXTENDED_DATA, "0-0:96.13.0", 2)
+DEVICE_ID: Final = at(1, "0-0:96.1.1", 2)
 
-PREPAYMENT: Final = Structure((Enum(2), Enum(1)))
-"""The payment mode attribute in prepayment mode; in credit mode its first element is 1 (transform B1)."""
+PREPAYMENT: Final = Structure((Enum(2), Enum(2)))
+"""The payment mode in force in prepayment mode; in credit mode its first element is 1 (transform B1).
 
-_CREDIT_SCALE: Final = Structure((Integer(-5), Enum(255)))
-_EMPTY: Final = Array(())
-
-
-def _extended(obis: str, value: Data) -> dict[Attribute, Data]:
-    """A class 9000 object: active, passive, and nothing pending."""
-    return {
-        at(EXTENDED_DATA, obis, ACTIVE): value,
-        at(EXTENDED_DATA, obis, PASSIVE): value,
-        at(EXTENDED_DATA, obis, ACTIVATION): OctetString(NEVER),
-    }
-
-
-def _charge_table() -> Data:
-    """A charge's price table before anything was charged: a scale of one, no commodity, rate zero."""
-    return Structure(
-        (
-            Structure((Integer(0), Integer(0))),
-            Structure((LongUnsigned(0), OctetString(bytes(6)), Integer(0))),
-            _EMPTY,
-        )
-    )
-
-
-NEW_METER: Final[Mapping[Attribute, Data]] = {
-    # account and credits: 111/112, read by ECS26a and ECS26j
-    PAYMENT_MODE: PREPAYMENT,
-    at(111, ACCOUNT, 11): _EMPTY,
-    at(111, ACCOUNT, 16): DoubleLong(100_000),
-    at(111, ACCOUNT, 18): LongUnsigned(0),
-    at(111, ACCOUNT, 19): DoubleLong(604_800),
-    EMERGENCY_CREDIT_LIMIT: DoubleLong(500_000),
-    at(112, "0-0:19.10.1", 10): DoubleLong(100_000),
-    # time debts and payment debt: 113
-    at(113, "0-0:19.20.1", 5): _charge_table(),
-    at(113, "0-0:19.20.1", 8): DoubleLongUnsigned(86_400),
-    at(113, "0-0:19.20.2", 5): _charge_table(),
-    at(113, "0-0:19.20.2", 8): DoubleLongUnsigned(86_400),
-    at(113, "0-0:19.20.3", 13): LongUnsigned(0),
-    at(21, "0-0:16.0.1", 2): _EMPTY,
-    # prepayment settings with an activation time: ECS08a, ECS03
-    **_extended("0-0:94.44.2.10", DoubleLong(50_000_000)),
-    **_extended("0-0:94.44.2.20", DoubleLong(100_000_000)),
-    **_extended("0-0:94.44.128.2", DoubleLong(500_000)),
-    **_extended("0-0:94.44.128.3", DoubleLong(100_000)),
-    **_extended("0-0:94.44.128.9", DoubleLong(100_000)),
-    **_extended("0-0:94.44.128.12", LongUnsigned(0)),
-    **_extended("0-0:94.44.128.13", DoubleLong(604_800)),
-    **_extended("0-0:94.44.128.22", DoubleLong(0)),
-    at(EXTENDED_DATA, "0-0:94.44.128.28", ACTIVATION): OctetString(NEVER),
-    at(EXTENDED_DATA, "0-0:94.44.128.31", ACTIVATION): OctetString(NEVER),
-    # non-disablement calendar and its special days: 0-1 waits, 0-0 is in force
-    at(10, "0-1:12.0.1", 2): _EMPTY,
-    at(10, "0-0:12.0.1", 2): _EMPTY,
-    at(11, "0-1:11.0.2", 2): _EMPTY,
-    at(11, "0-0:11.0.2", 2): _EMPTY,
-}
-
-WRITABLE: Final[frozenset[Attribute]] = frozenset(
-    [attribute for attribute in NEW_METER if attribute.class_id == EXTENDED_DATA]
-    + [at(10, "0-1:12.0.1", 2), at(11, "0-1:11.0.2", 2)]
-)
-"""What a Command may set (ECS08, ECS08a); all else is changed by the meter itself."""
-
-
-def _becomes(passive: Attribute, *active: Attribute) -> tuple[Attribute, tuple[Attribute, ...]]:
-    return passive, active
-
-
-def _own(obis: str, *more: Attribute) -> tuple[Attribute, tuple[Attribute, ...]]:
-    return _becomes(at(EXTENDED_DATA, obis, PASSIVE), at(EXTENDED_DATA, obis, ACTIVE), *more)
-
-
-ACTIVATIONS: Final[Mapping[Attribute, tuple[Attribute, tuple[Attribute, ...]]]] = {
-    # set this to "now" ... and this passive value becomes these active ones (INFERENCE: what ECS08a sets, ECS26a reads)
-    at(EXTENDED_DATA, "0-0:94.44.2.10", ACTIVATION): _own("0-0:94.44.2.10"),
-    at(EXTENDED_DATA, "0-0:94.44.2.20", ACTIVATION): _own("0-0:94.44.2.20"),
-    at(EXTENDED_DATA, "0-0:94.44.128.2", ACTIVATION): _own("0-0:94.44.128.2", EMERGENCY_CREDIT_LIMIT),
-    at(EXTENDED_DATA, "0-0:94.44.128.3", ACTIVATION): _own("0-0:94.44.128.3", at(112, "0-0:19.10.1", 10)),
-    at(EXTENDED_DATA, "0-0:94.44.128.9", ACTIVATION): _own("0-0:94.44.128.9", at(111, ACCOUNT, 16)),
-    at(EXTENDED_DATA, "0-0:94.44.128.12", ACTIVATION): _own("0-0:94.44.128.12", at(111, ACCOUNT, 18)),
-    at(EXTENDED_DATA, "0-0:94.44.128.13", ACTIVATION): _own("0-0:94.44.128.13", at(111, ACCOUNT, 19)),
-    at(EXTENDED_DATA, "0-0:94.44.128.22", ACTIVATION): _own("0-0:94.44.128.22"),
-    at(EXTENDED_DATA, "0-0:94.44.128.28", ACTIVATION): _becomes(at(10, "0-1:12.0.1", 2), at(10, "0-0:12.0.1", 2)),
-    at(EXTENDED_DATA, "0-0:94.44.128.31", ACTIVATION): _becomes(at(11, "0-1:11.0.2", 2), at(11, "0-0:11.0.2", 2)),
-}
+The second element is the account's status: a mode that waits says 1, the one in force 2 (ECS02 sets 1, ECS26j reads 2).
+"""
+CREDIT: Final = Structure((Enum(1), Enum(2)))

@@ -3,10 +3,14 @@
 Rules this module keeps:
 
 * Whatever arrives goes through ``gbcs.acceptance``; there is no other way in. The road is not known here.
+* A Command whose items are not those of its use case, or not in its order where it is critical, is refused whole.
 * Counter and effect are saved in one step, before the Response leaves.
 * A refused Command changes nothing but the security log, and is answered by no Response; some refusals raise an Alert.
 * A CS01a Command takes its UTRN counter whether or not its code is credited: its Response was made under that counter,
   and a second one under it would repeat a key (DESIGN CHOICE).
+* Time passes before anything is executed: what fell due first happened first.
+
+What attributes there are is in ``home.objects``; what items do in ``home.items``; what time does in ``home.metering``.
 """
 
 from __future__ import annotations
@@ -14,73 +18,129 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import load_der_private_key
+
 from lastmetre.gbcs.acceptance import Accepted, Reason, Refused, accept_command
-from lastmetre.gbcs.axdr import Data, DoubleLong, LongUnsigned, NullData, OctetString
-from lastmetre.gbcs.catalogue import Role
-from lastmetre.gbcs.datetimes import date_time_from_unix
+from lastmetre.gbcs.asn1 import (
+    TIME_NEVER,
+    ActivateFirmware,
+    ActivateFirmwareAlert,
+    ActivateFirmwareResponse,
+    Asn1,
+    CredentialsQuery,
+    IssueCredentials,
+    Join,
+    ProvideDeviceCertificate,
+    ReadJoinDetails,
+    Unjoin,
+    UpdateCredentials,
+    UpdateCredentialsAlert,
+    UpdateCredentialsResponse,
+    UpdateDeviceCertificate,
+    decode_asn1,
+    encode_asn1,
+)
+from lastmetre.gbcs.axdr import OctetString, Structure, Unsigned, encode_data
+from lastmetre.gbcs.catalogue import Role, UseCaseKind, catalogue
+from lastmetre.gbcs.certificates import Certificate, CertificateRefused, Usage, parse_certificate
+from lastmetre.gbcs.datetimes import date_time_from_unix, generalized_from_unix, generalized_moment
 from lastmetre.gbcs.dlms import (
     AccessRequest,
     AccessResponse,
     AccessResult,
-    Action,
     DataNotification,
-    Get,
-    ItemResult,
-    Set,
-    Spec,
     encode_access_response,
     encode_data_notification,
 )
 from lastmetre.gbcs.keys import KeyUse, SharedSecret
-from lastmetre.gbcs.protect import CryptoRefused
+from lastmetre.gbcs.message import Cra, OtherInformation
+from lastmetre.gbcs.protect import CryptoRefused, encrypt_attribute, encryption_key
 from lastmetre.gbcs.utrn import Utrn, UtrnRefused, check_utrn, complete_counter
 from lastmetre.home import attributes as cosem
-from lastmetre.home.attributes import Attribute
-from lastmetre.home.state import MeterState, SecurityEvent, decode_state, encode_state
-from lastmetre.home.supply import SCRIPTS, Supply, SupplyEvent, after
+from lastmetre.home import device_commands
+from lastmetre.home.calendars import since_2000
+from lastmetre.home.credentials import Trust, current_anchors, details, update_credentials
+from lastmetre.home.credentials import belongs as update_belongs
+from lastmetre.home.identity import GENERIC_CRITICAL_ALERT
+from lastmetre.home.items import Order, execute_items, protection_parameters
+from lastmetre.home.load import no_load
+from lastmetre.home.metering import BillingUpdated, CameIntoForce, CommandDue, live_through
+from lastmetre.home.money import PENNY, pay_in, select_emergency_credit
+from lastmetre.home.objects.logs import BY_NAME, Line
+from lastmetre.home.objects.use_case_items import belongs
+from lastmetre.home.state import MeterState, PendingCommand, SecurityEvent, decode_state, encode_state
+from lastmetre.home.supply import SupplyEvent, after
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
-    from cryptography.hazmat.primitives.asymmetric import ec
-
-    from lastmetre.gbcs.certificates import Certificate
+    from lastmetre.gbcs.asn1 import Asn1Response, UpdateOutcome
+    from lastmetre.gbcs.axdr import Data
     from lastmetre.gbcs.counters import CounterState
     from lastmetre.home.identity import DeviceIdentity
+    from lastmetre.home.load import LoadProfile
+    from lastmetre.home.metering import Signal
     from lastmetre.home.ports import DeviceStore, Tell
 
 SUPPORTED: Final = frozenset(
-    {
-        0x0007,  # CS01a top up
-        0x001C,  # ECS04a adjust balance
-        0x003B,  # ECS26a read prepayment configuration
-        0x004F,  # ECS42 close the load switch
-        0x0050,  # ECS43 open the load switch
-        0x0051,  # ECS44 arm the load switch
-        0x0052,  # ECS45 read the load switch
-        0x0069,  # ECS82 read the balance
-        0x00BE,  # ECS26j read the payment mode
-        0x00DE,  # ECS08a prepayment configuration
-    }
+    code
+    for code, case in catalogue().items()
+    if "ESME" in case.devices and case.kind is UseCaseKind.COMMAND and case.payload in {"DLMS", "ASN.1"}
 )
-"""What this meter executes today. Anything else that is authentic is answered with the 8F85 Alert."""
+"""What this meter executes: every Command of the catalogue that is for a meter. Others get the ECS100 Alert."""
 
-PENNY: Final = 1_000
-"""Thousandths of a penny in a penny."""
-_GET, _SET, _ACTION = 1, 2, 3
+FUTURE_DATED: Final = 0x00CC
+NOT_SUPPORTED: Final = 0x0120
+BILLING_LOG: Final = 0x0061
+CONTROLLER_LIMITED: Final = 0x0121
+"""Message codes of Alerts (gbcs-messages 10.1)."""
+FIRMWARE_ACTIVATED: Final = 0x00CA
+CREDENTIALS_UPDATED: Final = 0x00CB
+CONTROLLER_CREDENTIALS_UPDATED: Final = 0x0124
+_DONE, _FAILED = 0x8F66, 0x8F67
+_BILLING_UPDATED, _LIMITED = 0x8F0A, 0x8F86
+_CREDENTIALS_EVENT, _FIRMWARE_EVENT, _FIRMWARE_FAILED_EVENT = 0x8F70, 0x8F72, 0x8F1C
+_UNEXPECTED: Final = 0x8F60
+"""Security log code of a refusal that has no Alert code of its own (INFERENCE)."""
+_NOT_AUTHENTIC, _OTHER_DEVICE, _ABOVE_MAXIMUM, _ABOVE_BALANCE = 0x8F63, 0x8F64, 0x8F5B, 0x8F47
 _OTHER_REASON: Final = 250
+_CONTROLLER_MESSAGES: Final = frozenset({0x0125, 0x0126})
+_CS06: Final = 0x0012
+_LIMIT_CONTROLLER: Final = 0x011F
+_CLOCK_NEVER_SET: Final = 0x01
+
+
+def _generate_key() -> ec.EllipticCurvePrivateKey:
+    return ec.generate_private_key(ec.SECP256R1())
 
 
 class Esme:
-    """One electricity meter. ``receive`` takes a GBCS message and returns those it sends in answer."""
+    """One electricity meter. ``receive`` takes a GBCS message and returns those it sends in answer.
+
+    ``load`` is what flows through it. ``faults`` is for test benches: which item of the next Commands fails, and how.
+    """
 
     device_type = "ESME"
     supported = SUPPORTED
 
-    def __init__(self, identity: DeviceIdentity, store: DeviceStore, tell: Tell, *, new: MeterState) -> None:
-        self._identity = identity
+    def __init__(
+        self,
+        identity: DeviceIdentity,
+        store: DeviceStore,
+        tell: Tell,
+        *,
+        new: MeterState,
+        load: LoadProfile = no_load,
+        faults: Mapping[int, int] | None = None,
+        new_key: Callable[[], ec.EllipticCurvePrivateKey] = _generate_key,
+    ) -> None:
+        self._made_with = identity
         self._store = store
         self._tell = tell
+        self._load = load
+        self._faults = faults or {}
+        self._new_key = new_key
         saved = store.load()
         self.state = decode_state(saved) if saved is not None else new
         if saved is None:
@@ -91,12 +151,14 @@ class Esme:
     @property
     def entity_id(self) -> bytes:
         """The meter's identifier."""
-        return self._identity.entity_id
+        return self._made_with.entity_id
 
     @property
     def trust_anchors(self) -> Mapping[tuple[Role, KeyUse], Certificate]:
-        """The certificates it holds."""
-        return self._identity.trust_anchors
+        """The certificates it holds now."""
+        if not self.state.cells:
+            return self._made_with.trust_anchors
+        return current_anchors(self._made_with.trust_anchors, self.state)
 
     @property
     def counters(self) -> CounterState:
@@ -107,20 +169,62 @@ class Esme:
         """A secret with another party."""
         return self._identity.agree(public_key)
 
+    @property
+    def _identity(self) -> DeviceIdentity:
+        """The keys of now: those it was made with, but for those that CS02d replaced."""
+        identity = self._made_with
+        for use, private in self.state.device_keys:
+            if private:
+                key = load_der_private_key(private, None)
+                assert isinstance(key, ec.EllipticCurvePrivateKey)
+                signs = use == KeyUse.DIGITAL_SIGNATURE.value
+                identity = replace(identity, signing_key=key) if signs else replace(identity, agreement_key=key)
+        return identity
+
     # --- what reaches it ---
 
     def receive(self, data: bytes, now: int) -> list[bytes]:
         """Judge one message; execute it once if it is accepted. ``now`` is UTC, Unix seconds."""
+        fallen_due = self.tick(now)
         verdict = accept_command(data, self)
+        if isinstance(verdict, Accepted):
+            verdict = self._check_content(verdict)
         match verdict:
             case Accepted():
-                return self._execute(verdict, now)
+                return fallen_due + self._execute(verdict, now)
             case Refused():
-                return self._refuse(verdict, now)
+                return fallen_due + self._refuse(verdict, now)
+
+    def tick(self, now: int) -> list[bytes]:
+        """Let time pass until ``now``; the Alerts for what fell due. Saved if there are any, else with what follows."""
+        before = self.state
+        state, signals = live_through(before, now + before.clock.offset_s, self._load)
+        alerts: list[bytes] = []
+        for signal in signals:
+            state, alert = self._answer_signal(state, signal)
+            alerts += [alert] if alert else []
+        if signals:
+            self._keep(state)
+        else:
+            self.state = state
+        self._tell_changes(before)
+        for alert in alerts:
+            self._tell("meter_alerted", device_id=self.entity_id.hex(), alert_code=None, message=alert.hex())
+        return alerts
+
+    def save(self) -> None:
+        """Keep what time has changed, before the process ends."""
+        self._keep(self.state)
 
     def customer_enable(self) -> bool:
         """The customer asks for supply, at the meter or at the PPMID (PECS03); whether that switched it on."""
-        return self._happen(self.state, SupplyEvent.CUSTOMER_ENABLE) is not None
+        following = after(self.state.supply, SupplyEvent.CUSTOMER_ENABLE)
+        return following is not None and self._become(replace(self.state, supply=following))
+
+    def customer_emergency_credit(self) -> bool:
+        """The customer asks for emergency credit, at the meter or at the PPMID (PECS02); whether it is active now."""
+        selected = select_emergency_credit(self.state, self.state.updated_at)
+        return selected is not None and self._become(selected)
 
     def display(self) -> dict[str, str | int]:
         """What the meter's display shows."""
@@ -133,44 +237,71 @@ class Esme:
 
     # --- the two ends a Command can come to ---
 
+    def _check_content(self, accepted: Accepted) -> Accepted | Refused:
+        """Whether the content is this use case's, item by item; gbcs.acceptance knows only whether it can be read."""
+        header, case = accepted.message.header, accepted.use_case
+        match accepted.payload:
+            case AccessRequest() as request:
+                specs = [spec for spec, _value in request.items]
+                fine = belongs(case.name, specs, in_order=case.critical)
+            case Asn1(value=UpdateCredentials() as update):
+                fine = update_belongs(update, header.message_code, accepted.role, header.originator_counter)
+            case Asn1(value=ActivateFirmware() as activation):
+                fine = activation.counter == header.originator_counter
+            case Asn1():
+                fine = True
+            case _:
+                fine = False
+        return accepted if fine else Refused(Reason.CONTENT_REFUSED, header, f"is not the content of {case.name}")
+
     def _execute(self, accepted: Accepted, now: int) -> list[bytes]:
         header = accepted.message.header
-        request = accepted.payload
-        if not isinstance(request, AccessRequest):
-            return self._refuse(Refused(Reason.CONTENT_REFUSED, header, "is no access-request"), now)
         before = self.state
-        state = before
-        results = []
-        for spec, value in request.items:
-            state, result = self._item(state, spec, value, accepted)
-            results.append(result)
+        own_counter = None
+        if header.other_information.supplementary_certificate is not None:
+            own_counter = before.alert_counter + 1
+        state = before if own_counter is None else replace(before, alert_counter=own_counter)
+        # The counter first: an update of credentials may set it anew.
         lane = accepted.use_case.lane
-        counters = before.counters.with_accepted(accepted.role, lane, header.originator_counter)
-        self._keep(replace(state, counters=counters))
-        content = encode_access_response(AccessResponse(request.invoke_id, tuple(results)))
-        response = self._identity.response(accepted, content, date_time_from_unix(now))
+        state = replace(state, counters=state.counters.with_accepted(accepted.role, lane, header.originator_counter))
+        alerts: list[bytes] = []
+        if isinstance(accepted.payload, AccessRequest):
+            state, results = execute_items(state, accepted.payload, self._order(accepted, now, own_counter))
+            content = encode_access_response(AccessResponse(accepted.payload.invoke_id, results))
+            succeeded = all(result.result == AccessResult.SUCCESS for result in results)
+            if header.message_code == _LIMIT_CONTROLLER and succeeded:
+                state, alerts = self._limited(state, accepted.payload, state.updated_at)
+        else:
+            assert isinstance(accepted.payload, Asn1)
+            state, answer, succeeded = self._execute_asn1(state, accepted, accepted.payload.value)
+            content = encode_asn1(Asn1(answer))
+        anchors = self.trust_anchors
+        identity = self._identity
+        self._keep(state)
+        when = date_time_from_unix(self.state.updated_at)
+        response = identity.response(accepted, content, when, own_counter=own_counter, trust_anchors=anchors)
         self._tell(
             "meter_command_accepted",
             device_id=self.entity_id.hex(),
             use_case=accepted.use_case.name,
             originator_counter=header.originator_counter,
-            succeeded=all(result.result == AccessResult.SUCCESS for result in results),
+            succeeded=succeeded,
         )
         self._tell_changes(before)
         self._tell("meter_answered", device_id=self.entity_id.hex(), message=response.hex())
-        return [response]
+        return [response, *alerts]
 
     def _refuse(self, refused: Refused, now: int) -> list[bytes]:
-        event = SecurityEvent(now, refused.reason.name, refused.detail)
-        state = self.state.with_security_event(event)
-        alerts = []
-        if refused.reason.alert_code is not None:
-            counter = state.alert_counter + 1
-            state = replace(state, alert_counter=counter)
-            notification = DataNotification(counter & 0xFFFFFF, refused.reason.alert_code, date_time_from_unix(now))
-            alert = self._identity.critical_alert(counter, encode_data_notification(notification))
-            if alert is not None:
-                alerts.append(alert)
+        code = refused.reason.alert_code
+        state = self.state.with_security_event(SecurityEvent(now, refused.reason.name, refused.detail))
+        state = state.with_line("security", (since_2000(state.updated_at), code or _UNEXPECTED))
+        alerts: list[bytes] = []
+        if code is not None:
+            if refused.reason is Reason.NOT_SUPPORTED and refused.header is not None:
+                state, alert = self._not_supported(state, refused)
+            else:
+                state, alert = self._alert(state, code)
+            alerts += [alert] if alert else []
         self._keep(state)
         self._tell(
             "meter_command_refused",
@@ -180,18 +311,19 @@ class Esme:
             message_code=refused.header.message_code if refused.header else None,
         )
         for alert in alerts:
-            self._tell(
-                "meter_alerted",
-                device_id=self.entity_id.hex(),
-                alert_code=f"{refused.reason.alert_code:04X}",
-                message=alert.hex(),
-            )
+            self._tell("meter_alerted", device_id=self.entity_id.hex(), alert_code=f"{code:04X}", message=alert.hex())
         return alerts
 
     def _keep(self, state: MeterState) -> None:
         """Save first, then believe it: what was not saved did not happen."""
         self._store.save(encode_state(state))
         self.state = state
+
+    def _become(self, state: MeterState) -> bool:
+        before = self.state
+        self._keep(state)
+        self._tell_changes(before)
+        return True
 
     def _tell_changes(self, before: MeterState) -> None:
         device_id = self.entity_id.hex()
@@ -200,104 +332,258 @@ class Esme:
         if before.supply is not self.state.supply:
             self._tell("supply_changed", device_id=device_id, before=before.supply.words, after=self.state.supply.words)
 
-    def _happen(self, state: MeterState, event: SupplyEvent) -> MeterState | None:
-        """Let an event that no Command carries happen to the supply."""
-        following = after(state.supply, event)
-        if following is None:
+    # --- Alerts ---
+
+    def _alert(
+        self, state: MeterState, code: int, *extra: Data, other: OtherInformation | None = None,
+        target_id: bytes | None = None, at: int | None = None,
+    ) -> tuple[MeterState, bytes | None]:  # fmt: skip
+        """A signed Alert under a new counter of the meter's own; to the supplier unless said otherwise."""
+        target = target_id or self._supplier_id()
+        if target is None:
+            return state, None
+        counter = state.alert_counter + 1
+        when = date_time_from_unix(state.updated_at if at is None else at)
+        content = encode_data_notification(DataNotification(counter & 0xFFFFFF, code, when, extra))
+        other = other or OtherInformation(GENERIC_CRITICAL_ALERT)
+        return replace(state, alert_counter=counter), self._identity.signed_alert(counter, target, other, content)
+
+    def _supplier_id(self) -> bytes | None:
+        supplier = self.trust_anchors.get((Role.SUPPLIER, KeyUse.DIGITAL_SIGNATURE))
+        return supplier.entity_id if supplier is not None else None
+
+    def _not_supported(self, state: MeterState, refused: Refused) -> tuple[MeterState, bytes | None]:
+        """ECS100: names the Command, to whoever sent it (section 12.3 step 3)."""
+        header = refused.header
+        assert header is not None
+        assert refused.reason.alert_code is not None
+        named = header.message_code.to_bytes(2, "big") + header.originator_counter.to_bytes(8, "big")
+        asked = header.other_information
+        other = OtherInformation(
+            NOT_SUPPORTED, asked.supplementary_remote_party_id, asked.supplementary_remote_party_counter
+        )
+        return self._alert(
+            state, refused.reason.alert_code, OctetString(named), other=other, target_id=header.business_originator_id
+        )
+
+    def _answer_signal(self, state: MeterState, signal: Signal) -> tuple[MeterState, bytes | None]:
+        match signal:
+            case CameIntoForce(pending=pending):
+                attribute = pending.attribute
+                named = (
+                    pending.message_code.to_bytes(2, "big")
+                    + pending.counter.to_bytes(8, "big")
+                    + attribute.class_id.to_bytes(2, "big")
+                    + attribute.obis.raw
+                    + bytes((attribute.number,))
+                )
+                state = self._note(state, _DONE, pending.at)
+                return self._alert(
+                    state, _DONE, OctetString(named), other=OtherInformation(FUTURE_DATED),
+                    target_id=pending.originator_id, at=pending.at,
+                )  # fmt: skip
+            case BillingUpdated(line=line, at=at):
+                return self._billing_alert(self._note(state, _BILLING_UPDATED, at), line, at)
+            case CommandDue(command=command):
+                return self._execute_due(state, command)
+
+    @staticmethod
+    def _note(state: MeterState, code: int, at: int) -> MeterState:
+        return state.with_line("events", (since_2000(at), code, b""))
+
+    def _billing_alert(self, state: MeterState, line: Line, at: int) -> tuple[MeterState, bytes | None]:
+        """ECS68: the new line, encrypted for the supplier under the Alert's own counter."""
+        supplier = self.trust_anchors.get((Role.SUPPLIER, KeyUse.KEY_AGREEMENT))
+        if supplier is None or supplier.entity_id is None:
+            return state, None
+        counter = state.alert_counter + 1
+        log = BY_NAME["billing"].as_data([line], twin=state.twin)
+        key = encryption_key(
+            self.agree(supplier.public_key), device_id=self.entity_id, counter=counter, recipient_id=supplier.entity_id
+        )
+        wire = encrypt_attribute(encode_data(Structure((log,))), key, self.entity_id)
+        parameters = protection_parameters(self.entity_id, supplier.entity_id, counter)
+        other = OtherInformation(BILLING_LOG)
+        return self._alert(state, _BILLING_UPDATED, parameters, OctetString(wire), other=other, at=at)
+
+    def _limited(self, state: MeterState, request: AccessRequest, at: int) -> tuple[MeterState, list[bytes]]:
+        """ECS101: a load controller limited an auxiliary controller; told to the supplier."""
+        values = [getattr(value, "value", None) for _spec, value in request.items]
+        if len(values) != 3 or not isinstance(values[2], int):
+            return state, []
+        selector = values[2]
+        extra = (
+            Unsigned((selector >> 8) & 0xFF),
+            OctetString(values[0] if isinstance(values[0], bytes) else cosem.NEVER),
+            OctetString(values[1] if isinstance(values[1], bytes) else cosem.NEVER),
+            Unsigned(selector & 0xFF),
+        )
+        state, alert = self._alert(state, _LIMITED, *extra, other=OtherInformation(CONTROLLER_LIMITED), at=at)
+        return state, [alert] if alert else []
+
+    # --- DLMS ---
+
+    def _order(self, accepted: Accepted, now: int, own_counter: int | None) -> Order:
+        return Order(
+            header=accepted.message.header,
+            now=self.state.updated_at,
+            hub_now=now,
+            device_id=self.entity_id,
+            encrypt=lambda plain: self._encrypt(plain, accepted, own_counter),
+            top_up=lambda state, digits: self._top_up(state, digits, accepted),
+            faults=self._faults,
+        )
+
+    def _encrypt(self, plain: bytes, accepted: Accepted, own_counter: int | None) -> bytes | None:
+        """Seal data for the party that asked, known or not (gbcs-messages 11.3); ``None`` when it has no key here."""
+        header = accepted.message.header
+        other = header.other_information
+        party_id, counter = header.business_originator_id, header.originator_counter
+        anchors = self.trust_anchors
+        certificate = anchors.get((accepted.role, KeyUse.KEY_AGREEMENT))
+        if other.supplementary_remote_party_id is not None:
+            party_id = other.supplementary_remote_party_id
+            held = (each for (_role, use), each in anchors.items() if use is KeyUse.KEY_AGREEMENT)
+            certificate = next((each for each in held if each.entity_id == party_id), None)
+        if other.supplementary_certificate is not None and own_counter is not None:
+            counter = own_counter
+            certificate = _party_certificate(other.supplementary_certificate, party_id)
+        if certificate is None:
             return None
-        before = self.state
-        self._keep(replace(state, supply=following))
-        self._tell_changes(before)
-        return self.state
-
-    # --- items of an access-request ---
-
-    def _item(self, state: MeterState, spec: Spec, value: Data, accepted: Accepted) -> tuple[MeterState, ItemResult]:
-        match spec:
-            case Get():
-                found = state.read(Attribute(spec.class_id, spec.obis, spec.attribute))
-                if found is None:
-                    return state, ItemResult(_GET, NullData(), AccessResult.OBJECT_UNDEFINED)
-                return state, ItemResult(_GET, found, AccessResult.SUCCESS)
-            case Set():
-                changed, result = _set(state, Attribute(spec.class_id, spec.obis, spec.attribute), value)
-                return changed, ItemResult(_SET, NullData(), result)
-            case Action():
-                changed, result = self._act(state, Attribute(spec.class_id, spec.obis, spec.method), value, accepted)
-                return changed, ItemResult(_ACTION, NullData(), result)
-            case _:
-                return state, ItemResult(_GET, NullData(), AccessResult.OBJECT_UNDEFINED)
-
-    def _act(self, state: MeterState, method: Attribute, value: Data, accepted: Accepted) -> tuple[MeterState, int]:
-        match method, value:
-            case cosem.TOKEN_ENTER, OctetString():
-                return self._top_up(state, value.value, accepted)
-            case cosem.ADJUST_BALANCE, DoubleLong():
-                return _with_credit(state, value.value), AccessResult.SUCCESS
-            case cosem.SUPPLY_SCRIPT, LongUnsigned():
-                event = SCRIPTS.get(value.value)
-                following = after(state.supply, event) if event else None
-                if following is None:
-                    return state, _OTHER_REASON
-                return replace(state, supply=following), AccessResult.SUCCESS
-            case _:
-                return state, AccessResult.OBJECT_UNDEFINED
+        key = encryption_key(
+            self.agree(certificate.public_key), device_id=self.entity_id, counter=counter, recipient_id=party_id
+        )
+        return encrypt_attribute(plain, key, self.entity_id)
 
     def _top_up(self, state: MeterState, digits: bytes, accepted: Accepted) -> tuple[MeterState, int]:
         """Credit a UTRN, or not (gbcs-messages 13.4). The code's own MAC is judged besides the Command's."""
         supplier = self.trust_anchors.get((Role.SUPPLIER, KeyUse.PREPAYMENT))
-        header = accepted.message.header
+        counter = accepted.message.header.originator_counter
+        # The cache of before: this Command's counter is in the state's already.
+        highest = self.state.counters.utrn_highest
         if supplier is None or supplier.entity_id is None:
             return state, _OTHER_REASON
         try:
             utrn = Utrn.parse(digits.decode("ascii", "replace"))
-            counter = complete_counter(
-                utrn.counter_bits, max(state.counters.utrn_highest, header.originator_counter >> 32)
-            )
             check_utrn(
                 utrn,
-                originator_counter=counter << 32,
+                originator_counter=complete_counter(utrn.counter_bits, max(highest, counter >> 32)) << 32,
                 supplier_id=supplier.entity_id,
                 device_id=self.entity_id,
                 secret=self.agree(supplier.public_key),
             )
             amount = utrn.pence * PENNY
         except (UtrnRefused, CryptoRefused):
-            return state, _OTHER_REASON
-        if counter << 32 != header.originator_counter:
-            return state, _OTHER_REASON
-        if amount > state.number(cosem.MAX_CREDIT) or state.balance + amount > state.number(cosem.MAX_BALANCE):
-            return state, _OTHER_REASON
-        return _with_credit(state, amount), AccessResult.SUCCESS
+            return self._note(state, _NOT_AUTHENTIC, state.updated_at), _OTHER_REASON
+        if complete_counter(utrn.counter_bits, max(highest, counter >> 32)) << 32 != counter:
+            return self._note(state, _NOT_AUTHENTIC, state.updated_at), _OTHER_REASON
+        if amount > state.number(cosem.MAX_CREDIT):
+            return self._note(state, _ABOVE_MAXIMUM, state.updated_at), _OTHER_REASON
+        if state.balance + amount > state.number(cosem.MAX_BALANCE):
+            return self._note(state, _ABOVE_BALANCE, state.updated_at), _OTHER_REASON
+        return pay_in(state, amount, state.updated_at), AccessResult.SUCCESS
+
+    # --- ASN.1 ---
+
+    def _execute_asn1(
+        self, state: MeterState, accepted: Accepted, command: object
+    ) -> tuple[MeterState, Asn1Response, bool]:
+        """Execute a Command about the device itself: the next state, the answer, and whether all of it went well."""
+        fault = self._faults.get(0)
+        match command:
+            case CredentialsQuery():
+                found = details(command, self.trust_anchors, self.state.counters, self._faults)
+                return state, found, all(role.status == 0 for role in found.roles)
+            case UpdateCredentials(execution_time=None):
+                state, outcome = self._update_credentials(state, command, self._faults)
+                fine = all(each.status == 0 for each in outcome.replacements)
+                return self._note(state, _CREDENTIALS_EVENT, state.updated_at), UpdateCredentialsResponse(outcome), fine
+            case UpdateCredentials(execution_time=when):
+                return self._wait(state, accepted, when), UpdateCredentialsResponse(), True
+            case ActivateFirmware(execution_time=None):
+                state, firmware = device_commands.activate_firmware(state, command, fault)
+                event = _FIRMWARE_FAILED_EVENT if firmware.result else _FIRMWARE_EVENT
+                state = self._note(state, event, state.updated_at)
+                return state, ActivateFirmwareResponse(firmware), not firmware.result
+            case ActivateFirmware(execution_time=when):
+                return self._wait(state, accepted, when), ActivateFirmwareResponse(), True
+            case _:
+                state, answer = self._execute_plain(state, command, fault)
+                return state, answer, not getattr(answer, "result", None)
+
+    def _execute_plain(self, state: MeterState, command: object, fault: int | None) -> tuple[MeterState, Asn1Response]:
+        """The Commands that are about keys and joins and cannot be future-dated."""
+        match command:
+            case IssueCredentials():
+                return device_commands.issue_credentials(state, command, self._new_key(), self.entity_id, fault)
+            case UpdateDeviceCertificate():
+                return device_commands.update_certificate(state, command, self.entity_id, fault)
+            case ProvideDeviceCertificate():
+                held = {use: certificate.der for use, certificate in self._made_with.certificates.items()}
+                held |= {KeyUse(use): der for use, der in state.device_certificates}
+                return state, device_commands.provide_certificate(command, held, fault)
+            case Join():
+                return device_commands.join(state, command, fault)
+            case Unjoin():
+                return device_commands.unjoin(state, command, fault)
+            case ReadJoinDetails():
+                return state, device_commands.join_details(state, fault)
+            case _:
+                raise TypeError(f"{type(command).__name__} is no Command that a meter executes")
+
+    def _wait(self, state: MeterState, accepted: Accepted, when: str | None) -> MeterState:
+        """Keep a future-dated Command in the place of any of its kind from the same party; or only take that away."""
+        header = accepted.message.header
+        kind = header.message_code, header.business_originator_id
+        waiting = tuple(each for each in state.pending_commands if (each.message_code, each.originator_id) != kind)
+        at = None if when in {None, TIME_NEVER} else generalized_moment(when or "")
+        if at is None:
+            return replace(state, pending_commands=waiting)
+        # A time that has passed is due when time next passes (DESIGN CHOICE).
+        due = PendingCommand(
+            max(at, state.updated_at + 1), header.message_code, header.originator_counter,
+            header.business_originator_id, accepted.message.content,
+        )  # fmt: skip
+        return replace(state, pending_commands=(*waiting, due))
+
+    def _update_credentials(
+        self, state: MeterState, update: UpdateCredentials, faults: Mapping[int, int]
+    ) -> tuple[MeterState, UpdateOutcome]:
+        at = None if state.clock.status & _CLOCK_NEVER_SET else state.updated_at
+        trust = Trust(current_anchors(self._made_with.trust_anchors, state), self._made_with.authorities, at)
+        return update_credentials(state, update, trust, faults)
+
+    def _execute_due(self, state: MeterState, command: PendingCommand) -> tuple[MeterState, bytes | None]:
+        """A future-dated Command's time has come; its Alert tells what became of it."""
+        value = decode_asn1(command.message_code, int(Cra.COMMAND), command.content).value
+        when = generalized_from_unix(command.at)
+        content: ActivateFirmwareAlert | UpdateCredentialsAlert
+        if isinstance(value, ActivateFirmware):
+            state, firmware = device_commands.activate_firmware(state, value, None)
+            code, alert_code = _FAILED if firmware.result else _DONE, FIRMWARE_ACTIVATED
+            content = ActivateFirmwareAlert(code, when, command.counter, firmware)
+        else:
+            assert isinstance(value, UpdateCredentials)
+            state, outcome = self._update_credentials(state, value, {})
+            code = _FAILED if any(each.status for each in outcome.replacements) else _DONE
+            controllers = command.message_code in _CONTROLLER_MESSAGES
+            alert_code = CONTROLLER_CREDENTIALS_UPDATED if controllers else CREDENTIALS_UPDATED
+            content = UpdateCredentialsAlert(code, when, outcome)
+        counter = state.alert_counter + 1
+        state = self._note(replace(state, alert_counter=counter), code, command.at)
+        other = OtherInformation(alert_code)
+        encoded = encode_asn1(Asn1(content))
+        return state, self._identity.signed_alert(counter, command.originator_id, other, encoded)
 
 
-def _with_credit(state: MeterState, amount: int) -> MeterState:
-    """The balance moved by an amount, and what that does to the supply of a prepayment meter."""
-    state = replace(state, balance=state.balance + amount)
-    if state.read(cosem.PAYMENT_MODE) != cosem.PREPAYMENT:
-        return state
-    above = state.balance > state.number(cosem.DISABLEMENT_THRESHOLD)
-    event = SupplyEvent.CREDIT_RESTORED if above else SupplyEvent.CREDIT_EXHAUSTED
-    following: Supply | None = after(state.supply, event)
-    return state if following is None else replace(state, supply=following)
+def _party_certificate(der: bytes, party_id: bytes) -> Certificate | None:
+    """The key agreement certificate that came with a Command, if it is that party's.
 
-
-def _set(state: MeterState, attribute: Attribute, value: Data) -> tuple[MeterState, int]:
-    """Set one attribute; an activation time of "now" makes the passive value active at once."""
-    if attribute not in cosem.WRITABLE:
-        return state, AccessResult.READ_WRITE_DENIED if state.read(attribute) else AccessResult.OBJECT_UNDEFINED
-    if type(value) is not type(state.read(attribute)):
-        return state, AccessResult.TYPE_UNMATCHED
-    if attribute not in cosem.ACTIVATIONS:
-        return state.with_attribute(attribute, value), AccessResult.SUCCESS
-    assert isinstance(value, OctetString)
-    if value.value == cosem.NEVER:
-        return state.with_attribute(attribute, value), AccessResult.SUCCESS
-    if value.value != cosem.IMMEDIATELY:
-        return state, _OTHER_REASON  # future dating comes with the meter's clock
-    passive, actives = cosem.ACTIVATIONS[attribute]
-    held = state.read(passive)
-    assert held is not None
-    for active in actives:
-        state = state.with_attribute(active, held)
-    return state.with_attribute(attribute, OctetString(cosem.NEVER)), AccessResult.SUCCESS
+    The Command's own MAC vouches for it: the access control broker puts it there.
+    """
+    try:
+        certificate = parse_certificate(der)
+    except CertificateRefused:
+        return None
+    fits = certificate.usage is Usage.KEY_AGREEMENT and certificate.entity_id == party_id
+    return certificate if fits else None

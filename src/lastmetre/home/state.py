@@ -1,37 +1,166 @@
 """What an electricity meter remembers: one frozen value, and its form in the store.
 
 The counter of an accepted Command and the Command's effect are parts of the same value, so that they are saved in one
-step: a power cut leaves both or neither.
+step: a power cut leaves both or neither. Attributes are kept only where they differ from a new meter's.
 """
 
 from __future__ import annotations
 
 import json
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
-from lastmetre.gbcs.axdr import Data, DoubleLong, Enum, decode_data, encode_data
-from lastmetre.gbcs.catalogue import Role
+import msgspec
+
+from lastmetre.gbcs.axdr import (
+    Data,
+    DoubleLong,
+    DoubleLongUnsigned,
+    Enum,
+    LongUnsigned,
+    decode_data,
+    encode_data,
+)
 from lastmetre.gbcs.counters import CounterState
-from lastmetre.gbcs.dlms import Obis
-from lastmetre.home.attributes import LOAD_SWITCH_STATE, METER_BALANCE, NEW_METER, Attribute
+from lastmetre.home.attributes import LOAD_SWITCH_STATE, METER_BALANCE, Attribute, parse_attribute
+from lastmetre.home.objects import OBJECTS
+from lastmetre.home.objects.logs import BY_NAME
+from lastmetre.home.objects.tariff import BLOCK_TARIFFS, BLOCKS, SECONDARY_COUNT, TOU_COUNT
 from lastmetre.home.supply import Supply
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from lastmetre.home.objects.logs import Cell, Line
+
 SECURITY_LOG_SIZE: Final = 100
 """Entries kept; the oldest goes first."""
-STATE_VERSION: Final = 1
+STATE_VERSION: Final = 2
 
 
 @dataclass(frozen=True, slots=True)
 class SecurityEvent:
-    """One line of the security log: when, what was refused and why. It never leaves the meter."""
+    """One line of the meter's own security log: when, what was refused and why, in words."""
 
     at: int
     reason: str
     detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class Registers:
+    """What the meter counts, in watt hours and volt-ampere-reactive hours.
+
+    ``blocks`` has eight times of use for each of four blocks; ``block_counters`` count towards the thresholds.
+    """
+
+    active_import: int = 0
+    reactive_import: int = 0
+    active_export: int = 0
+    reactive_export: int = 0
+    secondary_import: int = 0
+    tou: tuple[int, ...] = (0,) * TOU_COUNT
+    blocks: tuple[int, ...] = (0,) * (BLOCKS * BLOCK_TARIFFS)
+    block_counters: tuple[int, ...] = (0,) * BLOCK_TARIFFS
+    secondary: tuple[int, ...] = (0,) * SECONDARY_COUNT
+    half_hour_from: tuple[int, int, int, int, int] = (0, 0, 0, 0, 0)
+    """The first five registers at the start of this half hour."""
+    day_from: tuple[int, int] = (0, 0)
+    """Active import and export at the start of this day."""
+    power: int = 0
+    """Watts now."""
+
+    def totals(self) -> tuple[int, int, int, int, int]:
+        """The first five registers."""
+        return (
+            self.active_import,
+            self.reactive_import,
+            self.active_export,
+            self.reactive_export,
+            self.secondary_import,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """The money besides the balance, in thousandths of a penny."""
+
+    emergency_credit: int = 0
+    """What is left of it."""
+    emergency_active: bool = False
+    accumulated_debt: int = 0
+    payment_debt: int = 0
+    time_debts: tuple[int, int] = (0, 0)
+    remainder: int = 0
+    """Charged but below a thousandth of a penny yet: thousandths of that."""
+    recovered: tuple[tuple[int, int], ...] = ()
+    """When how much was taken from payments for debt: what the cap counts."""
+
+
+@dataclass(frozen=True, slots=True)
+class Clock:
+    """The meter's clock against the hub's, and how far it is to be trusted (ECS70)."""
+
+    offset_s: int = 0
+    status: int = 0
+    window: tuple[bytes, bytes] | None = None
+    """The times between which the next adjustment counts."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pending:
+    """A value that becomes active at a time, and which Command said so."""
+
+    at: int
+    attribute: Attribute
+    message_code: int
+    counter: int
+    originator_id: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class PendingCommand:
+    """A Command with an execution time of its own: firmware (CS06), credentials (CS02b)."""
+
+    at: int
+    message_code: int
+    counter: int
+    originator_id: bytes
+    content: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Image:
+    """A firmware image that was distributed: its hash and the version it brings."""
+
+    image_hash: bytes
+    version: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class AnchorCell:
+    """A trust anchor cell whose certificate was replaced since the device was made."""
+
+    role: int
+    use: str
+    certificate: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Controller:
+    """An auxiliary controller: its levels in per cent, and until when a Command holds them (0: no limit)."""
+
+    output_level: int = 0
+    input_level: int = 0
+    until_at: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class LoadLimit:
+    """Since when the power is above the limit, and until when the supply is off for it; 0 is not."""
+
+    above_since: int = 0
+    off_until: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,56 +170,136 @@ class MeterState:
     balance: int
     supply: Supply
     counters: CounterState = field(default_factory=CounterState)
-    attributes: Mapping[Attribute, Data] = field(default_factory=lambda: dict(NEW_METER))
+    attributes: Mapping[Attribute, Data] = field(default_factory=dict)
     alert_counter: int = 0
     security_log: tuple[SecurityEvent, ...] = ()
+    account: Account = field(default_factory=Account)
+    registers: Registers = field(default_factory=Registers)
+    clock: Clock = field(default_factory=Clock)
+    logs: Mapping[str, tuple[Line, ...]] = field(default_factory=dict)
+    pending: tuple[Pending, ...] = ()
+    pending_commands: tuple[PendingCommand, ...] = ()
+    cells: tuple[AnchorCell, ...] = ()
+    authorities: tuple[bytes, ...] = ()
+    """Roots put in by a Command, DER."""
+    issued_keys: tuple[tuple[str, bytes, bytes], ...] = ()
+    """Key pairs made by CS02c and waiting for CS02d: use, public key, private key (DER)."""
+    device_certificates: tuple[tuple[str, bytes], ...] = ()
+    device_keys: tuple[tuple[str, bytes], ...] = ()
+    """Private keys that took the place of those it was made with (DER; empty where a bench holds them)."""
+    joined: tuple[tuple[bytes, int], ...] = ()
+    firmware_version: bytes = b"\x00\x00\x00\x01"
+    images: tuple[Image, ...] = ()
+    controllers: tuple[Controller, ...] = (Controller(),) * 5
+    load_limit: LoadLimit = field(default_factory=LoadLimit)
+    twin: bool = False
+    """Whether the meter has a second element."""
+    updated_at: int = 0
+    """Until when time has been lived through; 0 before the first time."""
 
     def read(self, attribute: Attribute) -> Data | None:
-        """An attribute's value, or ``None`` where the meter has no such attribute."""
+        """A stored attribute's value, or ``None`` where the meter stores no such attribute."""
         if attribute == METER_BALANCE:
             return DoubleLong(self.balance)
         if attribute == LOAD_SWITCH_STATE:
             return Enum(self.supply.control_state)
-        return self.attributes.get(attribute)
+        held = self.attributes.get(attribute)
+        if held is not None:
+            return held
+        row = OBJECTS.get(attribute)
+        return row.new if row is not None else None
 
     def number(self, attribute: Attribute) -> int:
         """The value of an attribute that holds a number."""
         value = self.read(attribute)
-        if not isinstance(value, DoubleLong):
-            raise TypeError(f"{attribute} holds no double-long")
+        if not isinstance(value, DoubleLong | DoubleLongUnsigned | LongUnsigned):
+            raise TypeError(f"{attribute} holds no number")
         return value.value
 
     def with_attribute(self, attribute: Attribute, value: Data) -> MeterState:
         """The state with one attribute changed."""
-        return replace(self, attributes={**self.attributes, attribute: value})
+        attributes = dict(self.attributes)
+        if OBJECTS[attribute].new == value:
+            attributes.pop(attribute, None)
+        else:
+            attributes[attribute] = value
+        return replace(self, attributes=attributes)
+
+    def with_number(self, attribute: Attribute, number: int) -> MeterState:
+        """The state with one unsigned number changed."""
+        return self.with_attribute(attribute, DoubleLongUnsigned(min(number, 0xFFFF_FFFF)))
+
+    def lines(self, log: str) -> tuple[Line, ...]:
+        """The lines of a log, the oldest first."""
+        return self.logs.get(log, ())
+
+    def with_line(self, log: str, line: Line) -> MeterState:
+        """The state with one more line in a log; the oldest leaves a full one."""
+        lines = (*self.lines(log), line)[-BY_NAME[log].size :]
+        return replace(self, logs={**self.logs, log: lines})
+
+    def without_lines(self, log: str) -> MeterState:
+        """The state with a log cleared."""
+        return replace(self, logs={name: lines for name, lines in self.logs.items() if name != log})
 
     def with_security_event(self, event: SecurityEvent) -> MeterState:
         """The state with one more line in the security log."""
         return replace(self, security_log=(*self.security_log, event)[-SECURITY_LOG_SIZE:])
 
     def behaviour(self) -> tuple[object, ...]:
-        """All that decides what the meter does next: everything but its own log and Alert counter."""
+        """All that decides what the meter does next: everything but its logs and Alert counter."""
         attributes = tuple(sorted((key, encode_data(value)) for key, value in self.attributes.items()))
-        return self.balance, self.supply, self.counters, attributes
+        rest = (self.account, self.registers, self.clock, self.pending, self.pending_commands, self.cells)
+        return self.balance, self.supply, self.counters, attributes, rest
+
+
+_PLAIN: Final = (
+    "balance", "alert_counter", "security_log", "account", "registers", "clock", "pending", "pending_commands", "cells",
+    "authorities", "issued_keys", "device_certificates", "device_keys", "joined", "firmware_version", "images",
+    "controllers",
+    "load_limit", "twin", "updated_at", "counters",
+)  # fmt: skip
+"""Fields that go to the store as they are."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Plain:
+    """The types of those fields, for reading them back."""
+
+    balance: int
+    alert_counter: int
+    security_log: tuple[SecurityEvent, ...]
+    account: Account
+    registers: Registers
+    clock: Clock
+    pending: tuple[Pending, ...]
+    pending_commands: tuple[PendingCommand, ...]
+    cells: tuple[AnchorCell, ...]
+    authorities: tuple[bytes, ...]
+    issued_keys: tuple[tuple[str, bytes, bytes], ...]
+    device_certificates: tuple[tuple[str, bytes], ...]
+    device_keys: tuple[tuple[str, bytes], ...]
+    joined: tuple[tuple[bytes, int], ...]
+    firmware_version: bytes
+    images: tuple[Image, ...]
+    controllers: tuple[Controller, ...]
+    load_limit: LoadLimit
+    twin: bool
+    updated_at: int
+    counters: CounterState
 
 
 def encode_state(state: MeterState) -> bytes:
     """The form in the store: JSON, versioned."""
-    return json.dumps(
+    return msgspec.json.encode(
         {
             "version": STATE_VERSION,
-            "balance": state.balance,
             "supply": state.supply.name,
-            "counters": {role.name: counter for role, counter in state.counters.ordinary},
-            "utrn_cache": state.counters.utrn_cache,
-            "attributes": [
-                [key.class_id, str(key.obis), key.number, encode_data(value).hex()]
-                for key, value in sorted(state.attributes.items())
-            ],
-            "alert_counter": state.alert_counter,
-            "security_log": [[event.at, event.reason, event.detail] for event in state.security_log],
+            "plain": _Plain(**{name: getattr(state, name) for name in _PLAIN}),
+            "attributes": {str(key): encode_data(value).hex() for key, value in sorted(state.attributes.items())},
+            "logs": {name: [[_stored(cell) for cell in line] for line in lines] for name, lines in state.logs.items()},
         }
-    ).encode()
+    )
 
 
 def decode_state(data: bytes) -> MeterState:
@@ -98,15 +307,25 @@ def decode_state(data: bytes) -> MeterState:
     raw = json.loads(data)
     if raw["version"] != STATE_VERSION:
         raise ValueError(f"meter state version {raw['version']} is not {STATE_VERSION}")
-    counters = tuple(sorted((Role[name], counter) for name, counter in raw["counters"].items()))
+    plain = msgspec.convert(raw["plain"], _Plain)
     return MeterState(
-        balance=raw["balance"],
         supply=Supply[raw["supply"]],
-        counters=CounterState(counters, tuple(raw["utrn_cache"])),
         attributes={
-            Attribute(class_id, Obis.parse(obis), number): decode_data(bytes.fromhex(value))[0]
-            for class_id, obis, number, value in raw["attributes"]
+            parse_attribute(key): decode_data(bytes.fromhex(value))[0] for key, value in raw["attributes"].items()
         },
-        alert_counter=raw["alert_counter"],
-        security_log=tuple(SecurityEvent(*entry) for entry in raw["security_log"]),
+        logs={
+            name: tuple(tuple(_restored(cell) for cell in line) for line in lines)
+            for name, lines in raw["logs"].items()
+        },
+        **{name: getattr(plain, name) for name in _PLAIN},
     )
+
+
+def _stored(cell: Cell) -> int | str | tuple[int, ...]:
+    return cell.hex() if isinstance(cell, bytes) else cell
+
+
+def _restored(cell: Any) -> Cell:
+    if isinstance(cell, str):
+        return bytes.fromhex(cell)
+    return tuple(cell) if isinstance(cell, list) else cell

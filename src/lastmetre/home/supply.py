@@ -18,6 +18,7 @@ class Supply(Enum):
     OFF_BY_COMMAND = (0, "off: disabled by the supplier")
     ARMED = (2, "armed: the customer may switch it on")
     ON = (1, "on")
+    OFF_BY_LOAD = (0, "off: too much power was taken")
 
     def __init__(self, control_state: int, words: str) -> None:
         self.control_state = control_state
@@ -33,6 +34,8 @@ class SupplyEvent(Enum):
     CUSTOMER_ENABLE = "enabled by the customer"
     CREDIT_EXHAUSTED = "balance fell to the disablement threshold"
     CREDIT_RESTORED = "balance rose above the disablement threshold"
+    LOAD_EXCEEDED = "more power than the limit allows, for longer than it allows"
+    LOAD_RESTORED = "the restoration period after that ended"
 
 
 _FACT: Final = "use-case titles; armed and enabled as design section 7"
@@ -55,6 +58,12 @@ TABLE: Final[dict[tuple[Supply, SupplyEvent], tuple[Supply, str]]] = {
     (Supply.ON, SupplyEvent.CREDIT_EXHAUSTED): (Supply.OFF_BY_CREDIT, _FACT),
     (Supply.ARMED, SupplyEvent.CREDIT_EXHAUSTED): (Supply.OFF_BY_CREDIT, _CHOICE),
     (Supply.OFF_BY_CREDIT, SupplyEvent.CREDIT_RESTORED): (Supply.ARMED, _CHOICE),
+    (Supply.ON, SupplyEvent.LOAD_EXCEEDED): (Supply.OFF_BY_LOAD, _FACT),
+    (Supply.OFF_BY_LOAD, SupplyEvent.LOAD_RESTORED): (Supply.ARMED, _CHOICE),
+    (Supply.OFF_BY_LOAD, SupplyEvent.DISABLE_COMMAND): (Supply.OFF_BY_COMMAND, _CHOICE),
+    (Supply.OFF_BY_LOAD, SupplyEvent.ARM_COMMAND): (Supply.ARMED, _CHOICE),
+    (Supply.OFF_BY_LOAD, SupplyEvent.ENABLE_COMMAND): (Supply.ON, _CHOICE),
+    (Supply.OFF_BY_LOAD, SupplyEvent.CREDIT_EXHAUSTED): (Supply.OFF_BY_CREDIT, _CHOICE),
 }
 """(state, event): (next state, source). An event without a row changes nothing; by command or customer it fails."""
 
