@@ -189,6 +189,66 @@ def _check_protection(message: Message, protection: Protection, role: Role, devi
     return None
 
 
+# --- Commands of one device to another -------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class AcceptedFromPartner:
+    """A Command of another device on the HAN, to be executed once."""
+
+    message: Message
+    use_case: UseCase
+    partner_id: bytes
+    payload: Payload
+
+
+class PartneredDevice(Device, Protocol):
+    """A device that was joined with others, whose key agreement certificates it holds (join method C)."""
+
+    @property
+    def partners(self) -> Mapping[bytes, Certificate]:
+        """Key agreement certificates of the devices it was joined with, by their ids."""
+
+    def partner_counter(self, partner_id: bytes) -> int:
+        """The highest counter accepted from a partner; zero before any."""
+
+
+def accept_from_partner(data: bytes, device: PartneredDevice) -> AcceptedFromPartner | Refused:
+    """Judge a Command that another device sent (PCS01, PCS02): the same steps, with the partner in the broker's place.
+
+    No access control broker has seen it: its MAC is made with the two devices' own keys, it carries no signature, and
+    only the use cases that name the partner's kind as their originating device may be said this way.
+    """
+    try:
+        message = parse_message(data)
+    except GbcsDecodeError as error:
+        return Refused(Reason.MALFORMED, None, str(error))
+    header = message.header
+    if message.kind is not Kind.COMMAND:
+        return Refused(Reason.NOT_A_COMMAND, header)
+    if header.business_target_id != device.entity_id:
+        return Refused(Reason.OTHER_TARGET, header)
+    partner = device.partners.get(header.business_originator_id)
+    case = use_case(header.message_code)
+    if partner is None or case is None or case.originating_device is None:
+        return Refused(Reason.NO_AUTHORITY, header)
+    if header.originator_counter <= device.partner_counter(header.business_originator_id):
+        return Refused(Reason.COUNTER_USED, header)
+    if message.mac is None or message.signature:
+        return Refused(Reason.WRONG_PROTECTION, header)
+    try:
+        verify_mac(message, device.agree(partner.public_key))
+    except CryptoRefused:
+        return Refused(Reason.MAC_REFUSED, header)
+    if header.message_code not in device.supported:
+        return Refused(Reason.NOT_SUPPORTED, header)
+    try:
+        payload = decode_payload(header.message_code, Cra.COMMAND, message.content)
+    except GbcsDecodeError as error:
+        return Refused(Reason.CONTENT_REFUSED, header, str(error))
+    return AcceptedFromPartner(message, case, header.business_originator_id, payload)
+
+
 # --- Responses -------------------------------------------------------------------------------------------------------
 
 

@@ -1,0 +1,491 @@
+"""The gas meter: judges Commands with the library's own acceptance, executes, remembers, answers.
+
+Rules this module keeps:
+
+* Whatever arrives goes through ``gbcs.acceptance``; there is no other way in. The road is not known here.
+* Counter and effect are saved in one step, before the Response leaves.
+* A refused Command changes nothing but the security log, and is answered by no Response; some refusals raise an Alert.
+* A CS01b Command takes its UTRN counter whether or not its code is credited, as at the electricity meter. A code typed
+  in at the PPMID (PCS01) takes its counter when it is credited: its Response is under the PPMID's own counter.
+* A Command for later is tried on the state as it is now (its answers say whether it would work), kept, and executed
+  when its time comes; each part of it that bears a time raises an Alert then. A newer one with the same message code
+  takes its place (DESIGN CHOICE).
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final, assert_never
+
+from lastmetre.gbcs.acceptance import (
+    Accepted,
+    AcceptedFromPartner,
+    Refused,
+    accept_command,
+    accept_from_partner,
+)
+from lastmetre.gbcs.asn1 import Asn1, ClockResponse, SetClock, encode_asn1
+from lastmetre.gbcs.catalogue import Role
+from lastmetre.gbcs.certificates import parse_certificate
+from lastmetre.gbcs.datetimes import (
+    date_time_from_unix,
+    generalized_from_unix,
+    unix_from_generalized,
+    unix_from_zigbee,
+    zigbee_from_unix,
+)
+from lastmetre.gbcs.errors import GbcsDecodeError, GbcsError
+from lastmetre.gbcs.gbz import (
+    CODE_FUTURE_DATED,
+    Component,
+    EncryptedZcl,
+    FutureDatedZcl,
+    Gbz,
+    GbzAlert,
+    encode_gbz,
+    encode_gbz_alert,
+)
+from lastmetre.gbcs.keys import KeyUse, SharedSecret
+from lastmetre.gbcs.message import Cra, GroupingHeader, OtherInformation, read_header
+from lastmetre.gbcs.protect import CryptoRefused, encrypt_attribute, encryption_key, seal, signed_df, unsigned_df
+from lastmetre.gbcs.utrn import Utrn, UtrnRefused, check_utrn, complete_counter
+from lastmetre.gbcs.zcl import DefaultResponse, ZclCommand
+from lastmetre.han import Reported
+from lastmetre.home.gas import attributes as zcl
+from lastmetre.home.gas import money
+from lastmetre.home.gas.components import FAILURE, Context, execute, payment_mode_response, plaintext_of
+from lastmetre.home.gas.state import EVENT_LOG, SECURITY_LOG, GasState, Pending, decode_state, encode_state
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from cryptography.hazmat.primitives.asymmetric import ec
+
+    from lastmetre.gbcs.certificates import Certificate
+    from lastmetre.gbcs.counters import CounterState
+    from lastmetre.home.identity import DeviceIdentity
+    from lastmetre.home.ports import DeviceStore, Tell
+
+_READS: Final = {
+    0x0014, 0x0074, 0x0075, 0x007B, 0x0082, 0x0084, 0x0089, 0x008D, 0x009D, 0x009E, 0x009F, 0x00A1, 0x00B5, 0x00B6,
+    0x00B8, 0x00BF, 0x00DA, 0x00F1, 0x00FB, 0x012A,
+}  # fmt: skip
+_CHANGES: Final = {
+    0x0015, 0x006B, 0x006C, 0x006D, 0x006E, 0x006F, 0x0070, 0x0071, 0x0073, 0x007C, 0x007D, 0x007E, 0x007F, 0x0081,
+    0x0083, 0x0085, 0x0086, 0x0087, 0x0088, 0x0090, 0x0097, 0x009B, 0x00A3, 0x00AD, 0x00B4, 0x00C0, 0x00C2, 0x00D8,
+    0x00FC,
+}  # fmt: skip
+SUPPORTED: Final = frozenset(_READS | _CHANGES)
+"""What this meter executes today. Anything else that is authentic is answered with the 8F85 Alert."""
+FUTURE_DATABLE: Final = frozenset({0x006B, 0x006C, 0x006D, 0x006F, 0x00A3})
+"""Codes with 00CD Alerts in the published messages (gbcs-messages 10.3)."""
+ENCRYPTED: Final = frozenset({(0x0074, zcl.METERING), (0x00B6, zcl.METERING), (0x00B8, zcl.METERING),
+                              (0x0075, zcl.PREPAYMENT)})  # fmt: skip
+"""Use case and cluster of the answers that are encrypted for their reader (gbcs-messages 11.4)."""
+CANCELLED: Final = frozenset({0xFFFFFFFF, 0xFFFFFFFE})
+ACTIONED, NOT_ACTIONED = 0x8154, 0x8155
+EXECUTED, EXECUTION_FAILED = 0x8F66, 0x8F67
+GENERIC_CRITICAL_ALERT: Final = 0x1000
+PENNY: Final = 1_000
+"""Thousandths of a penny in a penny."""
+
+
+class Gsme:
+    """One gas meter. ``receive`` takes a GBCS message and returns those it sends in answer."""
+
+    device_type = "GSME"
+    supported = SUPPORTED
+
+    def __init__(
+        self,
+        identity: DeviceIdentity,
+        store: DeviceStore,
+        tell: Tell,
+        *,
+        new: GasState,
+        partners: Mapping[bytes, Certificate] | None = None,
+    ) -> None:
+        self._identity = identity
+        self._store = store
+        self._tell = tell
+        self.partners = dict(partners or {})
+        saved = store.load()
+        self.state = decode_state(saved) if saved is not None else new
+        if saved is None:
+            store.save(encode_state(new))
+
+    # --- what acceptance asks of a device ---
+
+    @property
+    def entity_id(self) -> bytes:
+        """The meter's identifier."""
+        return self._identity.entity_id
+
+    @property
+    def trust_anchors(self) -> Mapping[tuple[Role, KeyUse], Certificate]:
+        """The certificates it holds."""
+        return self._identity.trust_anchors
+
+    @property
+    def counters(self) -> CounterState:
+        """What it accepted before."""
+        return self.state.counters
+
+    def partner_counter(self, partner_id: bytes) -> int:
+        """The highest counter accepted from a device it was joined with."""
+        return self.state.partner_counters.get(partner_id, 0)
+
+    def agree(self, public_key: ec.EllipticCurvePublicKey) -> SharedSecret:
+        """A secret with another party."""
+        return self._identity.agree(public_key)
+
+    # --- what reaches it ---
+
+    def receive(self, data: bytes, now: int) -> list[bytes]:
+        """Judge one message; execute it once if it is accepted. ``now`` is UTC, Unix seconds, of the hub's clock."""
+        verdict = accept_from_partner(data, self) if self._is_from_partner(data) else accept_command(data, self)
+        match verdict:
+            case Accepted() | AcceptedFromPartner():
+                return self._execute(verdict, now)
+            case Refused():
+                return self._refuse(verdict, now)
+            case _:
+                assert_never(verdict)
+
+    def tick(self, now: int) -> list[bytes]:
+        """Execute what is due and take the charges of the days that ended; Alerts come out."""
+        state = money.accrue(self.state, self.clock(now))
+        alerts: list[bytes] = []
+        for pending in sorted(state.pending, key=lambda entry: entry.at):
+            if pending.at <= self.clock(now):
+                state, more = self._due(state, pending, now)
+                alerts += more
+        if state != self.state:
+            before = self.state
+            self._keep(state)
+            self._tell_changes(before)
+        return alerts
+
+    def clock(self, now: int) -> int:
+        """The meter's own time."""
+        return now + self.state.clock_offset_s
+
+    # --- what the customer does and sees ---
+
+    def customer_open(self, now: int) -> bool:
+        """The customer opens the valve at the meter; whether it opened."""
+        following = money.after(self.state.valve, money.ValveEvent.CUSTOMER_OPEN)
+        return following is not None and self._happen(replace(self.state, valve=following), now)
+
+    def customer_emergency_credit(self, now: int) -> bool:
+        """The customer takes the emergency credit at the meter."""
+        following = money.take_emergency_credit(self.state, self.clock(now))
+        return following is not None and self._happen(following, now)
+
+    def consume(self, litres: int, now: int) -> None:
+        """Gas flows through the meter, if the valve lets it."""
+        self._happen(money.consume(self.state, litres, self.clock(now)), now)
+
+    def display(self) -> dict[str, str | int]:
+        """What the meter's display shows."""
+        return {
+            "supply": self.state.valve.words,
+            "mode": "prepayment" if self.state.is_prepayment else "credit",
+            "balance": self.state.number(zcl.CREDIT),
+            "emergency_credit": self.state.emergency_remaining,
+            "volume_litres": self.state.number(zcl.SUMMATION),
+        }
+
+    def reports(self) -> tuple[Reported, ...]:
+        """What it tells its mirror at every wake."""
+        return (
+            Reported(zcl.SUMMATION[1], zcl.U48, self.state.number(zcl.SUMMATION)),
+            Reported(zcl.SUPPLY_STATUS[1], zcl.ENUM8, self.state.valve.status),
+        )
+
+    def _happen(self, state: GasState, _now: int) -> bool:
+        before = self.state
+        if state != before:
+            self._keep(state)
+            self._tell_changes(before)
+        return True
+
+    def _is_from_partner(self, data: bytes) -> bool:
+        try:
+            return read_header(data).business_originator_id in self.partners
+        except GbcsDecodeError:
+            return False
+
+    # --- the two ends a Command can come to ---
+
+    def _execute(self, accepted: Accepted | AcceptedFromPartner, now: int) -> list[bytes]:
+        before = self.state
+        state, content, succeeded = self._do(accepted, now)
+        header = accepted.message.header
+        if isinstance(accepted, Accepted):
+            lane = accepted.use_case.lane
+            # The lane is taken up again from the state: a top-up may have noted its code's counter already.
+            if not state.counters.refuses(accepted.role, lane, header.originator_counter):
+                state = replace(
+                    state, counters=state.counters.with_accepted(accepted.role, lane, header.originator_counter)
+                )
+            response = self._identity.response(accepted, content, date_time_from_unix(self.clock(now)))
+        else:
+            marks = {**state.partner_counters, accepted.partner_id: header.originator_counter}
+            code = header.message_code.to_bytes(2, "big")
+            state = replace(state, partner_counters=marks).noting(
+                EVENT_LOG, ACTIONED if succeeded else NOT_ACTIONED, self.clock(now), code
+            )
+            partner = self.partners[accepted.partner_id]
+            response = seal(unsigned_df(_answer_to(header), content), self.agree(partner.public_key))
+        self._keep(state)
+        self._tell(
+            "meter_command_accepted",
+            device_id=self.entity_id.hex(),
+            use_case=accepted.use_case.name,
+            originator_counter=header.originator_counter,
+            succeeded=succeeded,
+        )
+        self._tell_changes(before)
+        self._tell("meter_answered", device_id=self.entity_id.hex(), message=response.hex())
+        return [response]
+
+    def _do(self, accepted: Accepted | AcceptedFromPartner, now: int) -> tuple[GasState, bytes, bool]:
+        """The state after a Command, the content of its Response, and whether all of it succeeded."""
+        header, payload = accepted.message.header, accepted.payload
+        if isinstance(payload, Asn1) and isinstance(payload.value, SetClock):
+            return self._set_clock(payload.value, now)
+        if not isinstance(payload, Gbz):  # the catalogue promises one or the other for every supported code
+            raise TypeError(f"{accepted.use_case.name} carries no GBZ payload")
+        context = self._context(header, now, is_partner=isinstance(accepted, AcceptedFromPartner))
+        times = _times(payload) if header.message_code in FUTURE_DATABLE else ()
+        later = [at for at in times if at not in CANCELLED and unix_from_zigbee(at) > self.clock(now)]
+        if times and all(at in CANCELLED for at in times):
+            state, answers = self._cancelled(header.message_code, payload, context)
+            return state, encode_gbz(answers), True
+        tried, answers, succeeded = execute(self.state, payload, context)
+        state = tried
+        if later:
+            state = self.state
+            if succeeded:
+                state = _with_pending(state, Pending(unix_from_zigbee(max(later)), header.message_code,
+                                                     header.originator_counter, payload))  # fmt: skip
+        return state, encode_gbz(self._encrypted(header, answers)), succeeded
+
+    def _cancelled(self, message_code: int, payload: Gbz, context: Context) -> tuple[GasState, Gbz]:
+        """A Command whose times all say "cancel": what was pending under its code is dropped, all else stays."""
+        kept = tuple(entry for entry in self.state.pending if entry.message_code != message_code)
+        _tried, answers, _succeeded = execute(self.state, payload, context)
+        answers = Gbz(
+            tuple(
+                replace(answer, body=payment_mode_response(self.state))
+                if isinstance(answer.body, ZclCommand) and answer.body.name == "ChangePaymentModeResponse"
+                else answer
+                for answer in answers.components
+            )
+        )
+        return replace(self.state, pending=kept), answers
+
+    def _due(self, state: GasState, pending: Pending, now: int) -> tuple[GasState, list[bytes]]:
+        """A Command whose time has come: executed, and an Alert for each part that bears a time."""
+        context = Context(self.clock(now), pending.message_code, lambda state, _digits, _source: (state, None))
+        state = replace(state, pending=tuple(entry for entry in state.pending if entry is not pending))
+        state, _answers, succeeded = execute(state, pending.payload, context)
+        alerts = []
+        code = EXECUTED if succeeded else EXECUTION_FAILED
+        for component in pending.payload.components:
+            if _time_of(component) is None:
+                continue
+            state = replace(state, alert_counter=state.alert_counter + 1)
+            specific = FutureDatedZcl(
+                pending.message_code,
+                pending.originator_counter,
+                component.cluster,
+                component.frame_control,
+                component.command_id,
+            )
+            content = encode_gbz_alert(GbzAlert(code, zigbee_from_unix(pending.at), specific))
+            alerts += self._alert(state.alert_counter, CODE_FUTURE_DATED, content)
+        state = state.noting(EVENT_LOG, code, pending.at)
+        return state, alerts
+
+    def _refuse(self, refused: Refused, now: int) -> list[bytes]:
+        reason = refused.reason
+        event_id = reason.alert_code if reason.alert_code is not None else 0x8F60
+        state = self.state.noting(SECURITY_LOG, event_id, self.clock(now))
+        alerts = []
+        if reason.alert_code is not None:
+            counter = state.alert_counter + 1
+            state = replace(state, alert_counter=counter)
+            content = encode_gbz_alert(GbzAlert(reason.alert_code, zigbee_from_unix(self.clock(now))))
+            alerts = self._alert(counter, GENERIC_CRITICAL_ALERT, content)
+        self._keep(state)
+        self._tell(
+            "meter_command_refused",
+            device_id=self.entity_id.hex(),
+            reason=reason.words,
+            reason_code=reason.name,
+            message_code=refused.header.message_code if refused.header else None,
+        )
+        for alert in alerts:
+            self._tell(
+                "meter_alerted",
+                device_id=self.entity_id.hex(),
+                alert_code=f"{reason.alert_code:04X}",
+                message=alert.hex(),
+            )
+        return alerts
+
+    def _alert(self, counter: int, message_code: int, content: bytes) -> list[bytes]:
+        """A signed Alert to the supplier, where one is known."""
+        supplier = self.trust_anchors.get((Role.SUPPLIER, KeyUse.DIGITAL_SIGNATURE))
+        if supplier is None or supplier.entity_id is None:
+            return []
+        other = OtherInformation(message_code)
+        header = GroupingHeader(Cra.ALERT, counter, self.entity_id, supplier.entity_id, other)
+        return [signed_df(header, content, self._identity.signing_key)]
+
+    def _keep(self, state: GasState) -> None:
+        """Save first, then believe it: what was not saved did not happen."""
+        self._store.save(encode_state(state))
+        self.state = state
+
+    def _tell_changes(self, before: GasState) -> None:
+        device_id = self.entity_id.hex()
+        old, new = before.number(zcl.CREDIT), self.state.number(zcl.CREDIT)
+        if old != new:
+            self._tell("balance_changed", device_id=device_id, before=old, after=new)
+        if before.valve is not self.state.valve:
+            self._tell("valve_changed", device_id=device_id, before=before.valve.words, after=self.state.valve.words)
+
+    # --- clock ---
+
+    def _set_clock(self, command: SetClock, now: int) -> tuple[GasState, bytes, bool]:
+        """GCS28: take the hub's time when it lies within the supplier's bounds (DESIGN CHOICE: else keep one's own)."""
+        within = unix_from_generalized(command.not_before) <= now <= unix_from_generalized(command.not_after)
+        state = replace(self.state, clock_offset_s=0, clock_status=0) if within else self.state
+        answer = ClockResponse(generalized_from_unix(now + state.clock_offset_s), 0 if within else 1)
+        return state, encode_asn1(Asn1(answer)), within
+
+    # --- top-ups and secrets ---
+
+    def _context(self, header: GroupingHeader, now: int, *, is_partner: bool) -> Context:
+        def top_up(state: GasState, digits: bytes, _source: int) -> tuple[GasState, int | None]:
+            return self._top_up(state, digits, None if is_partner else header.originator_counter, now)
+
+        return Context(self.clock(now), header.message_code, top_up)
+
+    def _top_up(
+        self, state: GasState, digits: bytes, originator_counter: int | None, now: int
+    ) -> tuple[GasState, int | None]:
+        """Credit a UTRN, or not (gbcs-messages 13.4). ``originator_counter`` is there when the supplier sent it."""
+        supplier = self.trust_anchors.get((Role.SUPPLIER, KeyUse.PREPAYMENT))
+        if supplier is None or supplier.entity_id is None:
+            return state, None
+        given = 0 if originator_counter is None else originator_counter >> 32
+        try:
+            utrn = Utrn.parse(digits.decode("ascii", "replace"))
+            counter = complete_counter(utrn.counter_bits, max(state.counters.utrn_highest, given))
+            check_utrn(
+                utrn,
+                originator_counter=counter << 32,
+                supplier_id=supplier.entity_id,
+                device_id=self.entity_id,
+                secret=self.agree(supplier.public_key),
+            )
+            amount = utrn.pence * PENNY
+        except (UtrnRefused, CryptoRefused):
+            return state, None
+        if originator_counter is not None and counter << 32 != originator_counter:
+            return state, None
+        if state.counters.refuses_utrn(counter) or not money.fits(state, amount):
+            return state, None
+        state = money.credit(state, amount, self.clock(now), is_payment=True)
+        if originator_counter is None:
+            state = replace(state, counters=state.counters.with_utrn(counter))
+            state = money.note_local_credit(state, self.clock(now))
+        return state, amount
+
+    def _encrypted(self, header: GroupingHeader, answers: Gbz) -> Gbz:
+        """The answers, those that only their reader may see encrypted for it (gbcs-messages 11)."""
+        wanted = [component for component in answers.components if _is_secret(header.message_code, component)]
+        if not wanted:
+            return answers
+        key = self._reader_key(header)
+        frame_counter = 0
+        out: list[Component] = []
+        for component in answers.components:
+            plaintext = plaintext_of(component) if component in wanted else None
+            if plaintext is None:
+                out.append(component)
+                continue
+            body: EncryptedZcl | DefaultResponse = DefaultResponse(0xFF, FAILURE)  # in clear it is told to nobody
+            if key is not None:
+                wire = encrypt_attribute(plaintext, key, self.entity_id)
+                body = EncryptedZcl.from_wire(component.command_id, frame_counter, wire)
+            out.append(replace(component, body=body))
+            frame_counter += 1
+        return Gbz(tuple(out))
+
+    def _reader_key(self, header: GroupingHeader) -> bytes | None:
+        """The key agreed with whoever the data is for: the originator, or the party it speaks for."""
+        other = header.other_information
+        reader_id = other.supplementary_remote_party_id or header.business_originator_id
+        public_key = self._reader(reader_id, other.supplementary_certificate)
+        if public_key is None:
+            return None
+        return encryption_key(
+            self.agree(public_key),
+            device_id=self.entity_id,
+            counter=header.originator_counter,
+            recipient_id=reader_id,
+        )
+
+    def _reader(self, reader_id: bytes, certificate: bytes | None) -> ec.EllipticCurvePublicKey | None:
+        """A reader's public key: that of a trust anchor, else of the certificate its Command brought."""
+        for (_role, use), anchor in self.trust_anchors.items():
+            if use is KeyUse.KEY_AGREEMENT and anchor.entity_id == reader_id:
+                return anchor.public_key
+        if certificate is None:
+            return None
+        try:
+            brought = parse_certificate(certificate)
+        except GbcsError:
+            return None
+        return brought.public_key if brought.entity_id == reader_id else None
+
+
+def _answer_to(command: GroupingHeader) -> GroupingHeader:
+    """The header of the Response to another device's Command."""
+    return GroupingHeader(
+        Cra.RESPONSE,
+        command.originator_counter,
+        command.business_target_id,
+        command.business_originator_id,
+        OtherInformation(command.message_code),
+    )
+
+
+def _is_secret(message_code: int, component: Component) -> bool:
+    return (message_code, component.cluster) in ENCRYPTED and plaintext_of(component) is not None
+
+
+def _with_pending(state: GasState, pending: Pending) -> GasState:
+    others = tuple(entry for entry in state.pending if entry.message_code != pending.message_code)
+    return replace(state, pending=(*others, pending))
+
+
+def _time_of(component: Component) -> int | None:
+    """The time at which a component is to work, seconds since 2000; zero for now, ``None`` where it bears none."""
+    if component.from_date_time is not None:
+        return component.from_date_time
+    body = component.body
+    if not isinstance(body, ZclCommand):
+        return None
+    fields = dict(body.fields)
+    value = fields.get("start", fields.get("implementation"))
+    return value if isinstance(value, int) else None
+
+
+def _times(payload: Gbz) -> tuple[int, ...]:
+    return tuple(at for component in payload.components if (at := _time_of(component)) is not None)
