@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from lastmetre.gbcs.errors import GbcsDecodeError, GbcsValueError
 from lastmetre.gbcs.message import GroupingHeader, Kind, Message, encode_message, parse_message
 from lastmetre.gbcs.payload import Payload, decode_payload, encode_payload
+from lastmetre.gbcs.records import open_twin
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,14 +38,19 @@ class DecodedMessage:
         """Read the content of a message whose envelope was read already."""
         header = message.header
         try:
-            payload = decode_payload(header.message_code, header.cra, message.content)
+            payload = decode_payload(header.other_information.message_code, header.cra, message.content)
         except GbcsDecodeError as error:
             raise GbcsDecodeError(error.field, content_offset(message) + error.offset, error.reason) from None
-        return cls(header, payload, message.signature, message.mac)
+        decoded = _OpenDecodedMessage(header, payload, message.signature, message.mac)
+        decoded.__class__ = cls
+        return decoded  # type: ignore[no-any-return]
 
     def to_message(self) -> Message:
         """The envelope around the payload's octets, unchecked: what ``verdicts`` and ``protect`` work on."""
         return Message(self.header, encode_payload(self.payload), self.signature, self.mac)
+
+
+_OpenDecodedMessage = open_twin(DecodedMessage)
 
 
 def content_offset(message: Message) -> int:

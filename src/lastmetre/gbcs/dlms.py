@@ -29,6 +29,7 @@ from lastmetre.gbcs.axdr import (
 )
 from lastmetre.gbcs.axdr_quick import read_value, read_values
 from lastmetre.gbcs.errors import GbcsDecodeError, GbcsValueError
+from lastmetre.gbcs.records import open_twin
 
 TAG_ACCESS_REQUEST: Final = 0xD9
 TAG_ACCESS_RESPONSE: Final = 0xDA
@@ -155,6 +156,9 @@ class ItemResult:
     result: int
 
 
+_OpenItemResult = open_twin(ItemResult)
+
+
 @dataclass(frozen=True, slots=True)
 class AccessResponse:
     """The payload of a DLMS Response: one result per item of the Command, in its order."""
@@ -227,7 +231,10 @@ def decode_access_response(data: bytes) -> AccessResponse:
         if not 1 <= kind <= 3:
             raise GbcsDecodeError("access_response.results", start + 2 * index, f"{kind:02X} is not get, set or action")
     results = data[start + 1 : end : 2]
-    return AccessResponse(invoke_id, tuple(map(ItemResult, kinds, values, results)))
+    items = tuple(map(_OpenItemResult, kinds, values, results))
+    for item in items:
+        item.__class__ = ItemResult
+    return AccessResponse(invoke_id, items)
 
 
 def decode_data_notification(data: bytes) -> DataNotification:
