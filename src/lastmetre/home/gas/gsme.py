@@ -258,33 +258,23 @@ class Gsme:
         if not isinstance(payload, Gbz):  # the catalogue promises one or the other for every supported code
             raise TypeError(f"{accepted.use_case.name} carries no GBZ payload")
         context = self._context(header, now, is_partner=isinstance(accepted, AcceptedFromPartner))
-        times = _times(payload) if header.message_code in FUTURE_DATABLE else ()
-        later = [at for at in times if at not in CANCELLED and unix_from_zigbee(at) > self.clock(now)]
-        if times and all(at in CANCELLED for at in times):
-            state, answers = self._cancelled(header.message_code, payload, context)
-            return state, encode_gbz(answers), True
+        scheduled = self.scheduled(payload, header.message_code, header.originator_counter, now)
+        if scheduled is not None:
+            _tried, answers, succeeded = execute(self.state, payload, context)
+            if _is_cancelling(payload):
+                return scheduled, encode_gbz(_with_modes_of(self.state, answers)), True
+            return scheduled if succeeded else self.state, encode_gbz(answers), succeeded
         tried, answers, succeeded = execute(self.state, payload, context)
-        state = tried
-        if later:
-            state = self.state
-            if succeeded:
-                state = _with_pending(state, Pending(unix_from_zigbee(max(later)), header.message_code,
-                                                     header.originator_counter, payload))  # fmt: skip
-        return state, encode_gbz(self._encrypted(header, answers)), succeeded
+        return tried, encode_gbz(self._encrypted(header, answers)), succeeded
 
-    def _cancelled(self, message_code: int, payload: Gbz, context: Context) -> tuple[GasState, Gbz]:
-        """A Command whose times all say "cancel": what was pending under its code is dropped, all else stays."""
-        kept = tuple(entry for entry in self.state.pending if entry.message_code != message_code)
-        _tried, answers, _succeeded = execute(self.state, payload, context)
-        answers = Gbz(
-            tuple(
-                replace(answer, body=payment_mode_response(self.state))
-                if isinstance(answer.body, ZclCommand) and answer.body.name == "ChangePaymentModeResponse"
-                else answer
-                for answer in answers.components
-            )
-        )
-        return replace(self.state, pending=kept), answers
+    def scheduled(self, payload: Gbz, message_code: int, counter: int, now: int) -> GasState | None:
+        """The state with a Command kept for later, or with one cancelled; ``None`` for what is to be done now."""
+        times = _times(payload) if message_code in FUTURE_DATABLE else ()
+        if times and _is_cancelling(payload):
+            kept = tuple(entry for entry in self.state.pending if entry.message_code != message_code)
+            return replace(self.state, pending=kept)
+        later = [unix_from_zigbee(at) for at in times if at not in CANCELLED and unix_from_zigbee(at) > self.clock(now)]
+        return _with_pending(self.state, Pending(max(later), message_code, counter, payload)) if later else None
 
     def _due(self, state: GasState, pending: Pending, now: int) -> tuple[GasState, list[bytes]]:
         """A Command whose time has come: executed, and an Alert for each part that bears a time."""
@@ -468,6 +458,24 @@ def _answer_to(command: GroupingHeader) -> GroupingHeader:
 
 def _is_secret(message_code: int, component: Component) -> bool:
     return (message_code, component.cluster) in ENCRYPTED and plaintext_of(component) is not None
+
+
+def _is_cancelling(payload: Gbz) -> bool:
+    """Whether all its times say that it cancels what was set for later."""
+    return all(at in CANCELLED for at in _times(payload))
+
+
+def _with_modes_of(state: GasState, answers: Gbz) -> Gbz:
+    """Answers to a Command that cancels: a mode that was not changed is answered as it is."""
+    unchanged = payment_mode_response(state)
+    return Gbz(
+        tuple(
+            replace(answer, body=unchanged)
+            if isinstance(answer.body, ZclCommand) and answer.body.name == unchanged.name
+            else answer
+            for answer in answers.components
+        )
+    )
 
 
 def _with_pending(state: GasState, pending: Pending) -> GasState:
