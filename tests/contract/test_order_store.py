@@ -337,3 +337,13 @@ def test_a_restart_keeps_everything(database: DatabaseUrls) -> None:
             assert await store.next_counter(order.device_id, Lane.ORDINARY, 1) == 101
 
     asyncio.run(read(asyncio.run(write())))
+
+
+def test_newest_at_is_the_last_entrys_time(opened: OpenStore) -> None:
+    """A clock that may not go back asks the store what it has seen."""
+
+    async def work(store: OrderStore) -> None:
+        await store.note(Entry("", NOW + 77, "something_happened"))
+        assert await store.newest_at() == NOW + 77
+
+    run(opened, work)

@@ -229,6 +229,13 @@ class PostgresOrderStore:
             rows = await (await connection.execute(query, [after_seq, limit])).fetchall()
         return [_chained(row) for row in rows]
 
+    async def newest_at(self) -> int:
+        """As in the port."""
+        async with self._pool.connection() as connection:
+            cursor = await connection.execute("SELECT at FROM supplier.audit ORDER BY seq DESC LIMIT 1")
+            row = await cursor.fetchone()
+        return 0 if row is None else int(row["at"])
+
     async def _many(self, condition: str, *parameters: object) -> list[Order]:
         async with self._pool.connection() as connection:
             cursor = await connection.execute((_SELECT_ORDERS + condition).encode(), parameters)

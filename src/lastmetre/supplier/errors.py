@@ -27,6 +27,10 @@ class CountersExhausted(SupplierError):
     """The counter lane of this device has no higher value left; its credentials must be changed to reset it."""
 
 
+class ClockBehind(SupplierError):
+    """The store has seen later times than this machine's clock shows; the text says by how much and what to do."""
+
+
 class AuditBroken(SupplierError):
     """The audit chain does not hold: something was changed, left out or put in. Keep the store as it is and ask why."""
 

@@ -169,6 +169,9 @@ class OrderStore(Protocol):
     async def audit(self, after_seq: int, limit: int) -> list[ChainedEntry]:
         """Audit entries after ``after_seq``."""
 
+    async def newest_at(self) -> int:
+        """When the newest audit entry was written; 0 when there is none."""
+
     @property
     def changes(self) -> int:
         """A number that rises with each change, by whomever made; read it before the state it stands for."""

@@ -106,6 +106,10 @@ class MemoryOrderStore:
         """As in the port."""
         return self._audit[after_seq : after_seq + limit]
 
+    async def newest_at(self) -> int:
+        """As in the port."""
+        return self._audit[-1].entry.at if self._audit else 0
+
     @property
     def changes(self) -> int:
         """As in the port."""

@@ -1,0 +1,131 @@
+"""The person at the desk and their gateway: places orders, repeats what got no answer, cancels some, looks often.
+
+Like any client it may lose an answer; it then sends the same body under the same idempotency key.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Final
+
+from lastmetre.sim.parties import Lost
+from lastmetre.supplier.errors import OrderRefused, SupplierError, TooLate
+
+if TYPE_CHECKING:
+    from lastmetre.sim.world import World
+
+ORDERS: Final = (5, 12)
+PLACED_WITHIN_S: Final = 4_500
+DEADLINES_S: Final = (30, 120, 600, 1_800, 3_600)
+RETRY_S: Final = 20.0
+SETTINGS: Final = {
+    "debt_recovery_rate_cap": 100,
+    "emergency_credit_limit": 500_000,
+    "emergency_credit_threshold": 100_000,
+    "low_credit_threshold": 200_000,
+    "max_meter_balance": 100_000_000,
+    "max_credit_threshold": 50_000_000,
+}
+SERVICES: Final = (
+    "top_up",
+    "top_up",
+    "arm_supply",
+    "disable_supply",
+    "read_meter_balance",
+    "read_supply_status",
+    "update_prepay_configuration",
+)
+ROADS: Final = (["ppmid"], ["wan"], ["wan", "ppmid"], ["ppmid", "wan"])
+
+
+class Operator:
+    """One caller of the API."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self._luck = world.luck("operator")
+        self._wire = world.wire("api")
+
+    async def run(self) -> None:
+        """Places the orders of this run."""
+        async with asyncio.TaskGroup() as tasks:
+            for number in range(self._luck.randint(*ORDERS)):
+                at = self._luck.random() * PLACED_WITHIN_S
+                tasks.create_task(self._follow(number, at, self._body(number)))
+
+    def _body(self, number: int) -> dict[str, object]:
+        luck = self._luck
+        service = luck.choice(SERVICES)
+        values: dict[str, int] = {}
+        if service == "top_up":
+            values = {"amount_pence": luck.randint(1, 5_000)}
+        elif service == "update_prepay_configuration":
+            values = {**SETTINGS, "emergency_credit_limit": luck.randint(1, 1_000_000)}
+        device_id = luck.choice(sorted(self._world.devices))
+        return {
+            "device_id": device_id.hex(),
+            "service": service,
+            "values": values,
+            "deadline_s": luck.choice(DEADLINES_S),
+            "roads": list(luck.choice(ROADS)),
+            "reason": "simulated",
+            "idempotency_key": f"key-{number}",
+        }
+
+    async def _follow(self, number: int, at: float, body: dict[str, object]) -> None:
+        luck = self._world.luck(f"order {number}")
+        await asyncio.sleep(at)
+        order_id = await self._place(number, body)
+        if order_id is None:
+            return
+        for _ in range(luck.randint(1, 6)):
+            await asyncio.sleep(luck.random() * 300)
+            await self.look(order_id)
+            if luck.random() < 0.1:
+                await self._cancel(order_id)
+
+    async def _place(self, number: int, body: dict[str, object]) -> str | None:
+        world = self._world
+        while True:
+            try:
+                view = await self._wire.request(world.supplier, lambda: world.desk.place(body))
+            except Lost:
+                world.sometimes.saw("operator placed an order again")
+                await asyncio.sleep(RETRY_S)
+            except OrderRefused:
+                world.evidence.refused += 1
+                return None
+            else:
+                world.evidence.promised[f"key-{number}"] = str(view["order_id"])
+                await world.say(str(view["order_id"]), view["state"])
+                return str(view["order_id"])
+
+    async def look(self, order_id: str) -> dict[str, object] | None:
+        """What the API says of an order now."""
+        world = self._world
+        try:
+            view = await self._wire.request(world.supplier, lambda: world.desk.order(order_id))
+        except Lost:
+            return None
+        assert view is not None, f"the API promised {order_id} and does not know it"
+        await world.say(order_id, view["state"])
+        return view
+
+    async def _cancel(self, order_id: str) -> None:
+        world = self._world
+        try:
+            await self._wire.request(world.supplier, lambda: world.desk.cancel(order_id))
+        except TooLate:
+            world.sometimes.saw("operator cancelled too late")
+        except Lost:
+            pass
+        else:
+            world.sometimes.saw("operator cancelled")
+
+    async def settle(self) -> None:
+        """When everything works again: looks once more at all that was promised."""
+        for order_id in sorted(set(self._world.evidence.promised.values())):
+            try:
+                await self.look(order_id)
+            except SupplierError:
+                continue
