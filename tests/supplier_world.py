@@ -162,7 +162,7 @@ class SupplierWorld:
         self, envelope: Envelope, kind: ReceiptKind, message: bytes | None = None, *, agent: bytes = PPMID
     ) -> None:
         """The agent sends a receipt."""
-        reason = "not_offered" if kind in {ReceiptKind.EXPIRED, ReceiptKind.REFUSED} else None
+        reason = {ReceiptKind.EXPIRED: "not_offered", ReceiptKind.REFUSED: "another_hub"}.get(kind)
         digest = hashlib.sha256(envelope.command).digest()
         receipt = Receipt(envelope.order_id, kind, self.clock.ms // 1000, digest, message, reason)
         await self.delivery.receipt(agent, encode_receipt(receipt))

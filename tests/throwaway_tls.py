@@ -12,6 +12,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+from lastmetre.relay.cose_form import RELAY_USE
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -33,6 +35,7 @@ class ThrowawayCa:
     def __init__(self, directory: Path, name: str = "throwaway CA") -> None:
         directory.mkdir(parents=True, exist_ok=True)
         self._directory = directory
+        self._relay_pairs: dict[str, TlsPair] = {}
         self._key = ec.generate_private_key(ec.SECP256R1())
         self._name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
         certificate = (
@@ -56,9 +59,26 @@ class ThrowawayCa:
             .add_extension(uses, critical=False)
             .sign(self._key, hashes.SHA256())
         )
-        stem = common_name.encode().hex()[:40]
+        return self._write(common_name, certificate, key)
+
+    def issue_relay(self, common_name: str) -> TlsPair:
+        """An entity's relay pair, the same at every call; of no use for a connection."""
+        if common_name in self._relay_pairs:
+            return self._relay_pairs[common_name]
+        key = ec.generate_private_key(ec.SECP256R1())
+        certificate = (
+            self._builder(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common_name)]), key.public_key())
+            .add_extension(x509.ExtendedKeyUsage([x509.ObjectIdentifier(RELAY_USE)]), critical=True)
+            .sign(self._key, hashes.SHA256())
+        )
+        pair = self._relay_pairs[common_name] = self._write(f"relay {common_name}", certificate, key)
+        return pair
+
+    def _write(self, name: str, certificate: x509.Certificate, key: ec.EllipticCurvePrivateKey) -> TlsPair:
+        stem = name.encode().hex()[:60]
         pair = TlsPair(self.ca, self._directory / f"{stem}.pem", self._directory / f"{stem}.key")
         pair.certificate.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
+        pair.key.touch(mode=0o600)
         pair.key.write_bytes(
             key.private_bytes(
                 serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import datetime as dt
 import json
 import os
 import socket
@@ -26,6 +27,7 @@ from lastmetre.links.bearer_mqtt import MqttHeadEnd
 from lastmetre.links.faceplate import FaceplateRefused, ask_faceplate
 from lastmetre.links.http_server import serve
 from lastmetre.links.mosquitto import BrokerFiles, find_mosquitto, mosquitto_config, running_mosquitto
+from lastmetre.links.relay_cose import SealedOutbox, SupplierSide, load_relay_certificates, load_relay_key
 from lastmetre.links.tls import client_context, server_context
 from lastmetre.relay import ReceiptKind, decode_receipt
 from tests.agent_world import ESME, HUB, PPMID, SUPPLIER, answer, command, envelope
@@ -98,11 +100,18 @@ async def emulated_home() -> AsyncIterator[tuple[EmulatedHub, int]]:
             await asyncio.gather(*tasks, return_exceptions=True)
 
 
+def sealed(outbox: ListOutbox, ca: ThrowawayCa) -> SealedOutbox:
+    """What the bearers are given: envelopes sealed for the agent, receipts opened."""
+    ours, theirs = ca.issue_relay(SUPPLIER.hex()), ca.issue_relay(PPMID.hex())
+    agents = {PPMID: load_relay_certificates(theirs.certificate, theirs.ca, PPMID, dt.datetime.now(dt.UTC))}
+    return SealedOutbox(outbox, SupplierSide(SUPPLIER, load_relay_key(ours.key), agents), lambda *_, **__: None)
+
+
 def write_settings(
     directory: Path, ca: ThrowawayCa, url: str, hub_port: int, *, pass_up: bool = False, bearer: str = "https"
 ) -> Path:
     """A settings file for home A's agent."""
-    pair = ca.issue(PPMID.hex())
+    pair, relay, suppliers = ca.issue(PPMID.hex()), ca.issue_relay(PPMID.hex()), ca.issue_relay(SUPPLIER.hex())
     path = directory / "agent.toml"
     path.write_text(
         f"""
@@ -117,6 +126,9 @@ store = "{directory / "agent.sqlite"}"
 ca = "{pair.ca}"
 certificate = "{pair.certificate}"
 key = "{pair.key}"
+[relay]
+key = "{relay.key}"
+supplier = "{suppliers.certificate}"
 [air]
 hub_port = {hub_port}
 pan_id = {PAN}
@@ -173,7 +185,7 @@ async def supplier(ca: ThrowawayCa) -> AsyncIterator[tuple[ListOutbox, str]]:
     outbox = ListOutbox()
     pair = ca.issue(SUPPLIER.hex())
     context = server_context(pair.ca, pair.certificate, pair.key)
-    async with serve(create_bearer_app(outbox), "127.0.0.1", 0, context) as served:
+    async with serve(create_bearer_app(sealed(outbox, ca)), "127.0.0.1", 0, context) as served:
         yield outbox, f"https://127.0.0.1:{served.port}"
 
 
@@ -227,7 +239,7 @@ def test_the_agent_carries_a_command_by_mqtt(tmp_path: Path) -> None:
         async with emulated_home() as (hub, hub_port), running_mosquitto(config, "127.0.0.1", port):
             settings = write_settings(tmp_path, ca, f"mqtts://127.0.0.1:{port}", hub_port, bearer="mqtt")
             context = client_context(us.ca, us.certificate, us.key)
-            head_end = MqttHeadEnd("127.0.0.1", port, context, SUPPLIER, outbox, [PPMID], lambda: 0.0)
+            head_end = MqttHeadEnd("127.0.0.1", port, context, SUPPLIER, sealed(outbox, ca), [PPMID], lambda: 0.0)
             work = asyncio.create_task(head_end.run())
             await asyncio.wait_for(head_end.connected.wait(), 10)
             async with agent_process(settings) as agent:

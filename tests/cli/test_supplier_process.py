@@ -30,8 +30,9 @@ from lastmetre.home.state import MeterState
 from lastmetre.home.supply import Supply
 from lastmetre.links.bearer_https import HttpsBearer
 from lastmetre.links.keystore import Keyring
-from lastmetre.links.pki import DeviceIdentity, Organisation, TestSmki, TlsIdentity
+from lastmetre.links.pki import DeviceIdentity, Organisation, RelayIdentity, TestSmki, TlsIdentity
 from lastmetre.links.postgres import EmbeddedPostgres
+from lastmetre.links.relay_cose import AgentSide, SealedBearer, load_relay_certificates, load_relay_key
 from lastmetre.links.tls import client_context
 from lastmetre.relay import Envelope, Receipt, ReceiptKind, decode_envelope, encode_receipt
 from tests.own_world import BROKER, CHF, ESME, PPMID, SUPPLIER, Told
@@ -101,6 +102,9 @@ esme_variant = "A"
 entity_id = "{SUPPLIER.hex()}"
 dsp_id = "{BROKER.hex()}"
 {self._tls_table("supplier")}
+[relay]
+key = "{self.smki.party("supplier") / "relay.key"}"
+certificates = "{self.smki.relay_certificates}"
 [store]
 folder = "{self.store}"
 [api]
@@ -139,6 +143,8 @@ def place() -> Iterator[Place]:
             TlsIdentity("dcc", BROKER),
             TlsIdentity("supplier", SUPPLIER),
             TlsIdentity("agent", PPMID),
+            RelayIdentity("supplier", SUPPLIER),
+            RelayIdentity("agent", PPMID),
         ]
     )
     place = Place(directory, smki, {"duis": free_port(), "receive": free_port()})
@@ -187,6 +193,18 @@ class Home:
 
     def __init__(self, place: Place) -> None:
         self.context = client_context(*place.tls("agent"))
+        self.told = Told()
+        self.relay = AgentSide(
+            PPMID,
+            load_relay_key(place.smki.party("agent") / "relay.key"),
+            SUPPLIER,
+            load_relay_certificates(
+                place.smki.relay_certificates / f"{SUPPLIER.hex()}.pem",
+                place.smki.tls_ca,
+                SUPPLIER,
+                dt.datetime.now(dt.UTC),
+            ),
+        )
         keyring = Keyring.open(certificates=place.smki.certificates, keys=place.smki.party("home") / "keys")
         cells = [(Role.SUPPLIER, SUPPLIER, use) for use in (DS, KA, PP)]
         cells.append((Role.ACCESS_CONTROL_BROKER, BROKER, KA))
@@ -194,13 +212,15 @@ class Home:
         identity = HomeIdentity(ESME, keyring.private_key(ESME, DS), keyring.private_key(ESME, KA), anchors)
         self.meter = Esme(identity, MemoryStore(), Told(), new=MeterState(-1_000, Supply.OFF_BY_COMMAND))
 
-    def bearer(self, port: int) -> HttpsBearer:
-        return HttpsBearer(f"https://localhost:{port}", self.context, SUPPLIER)
+    @contextlib.asynccontextmanager
+    async def bearer(self, port: int) -> AsyncIterator[SealedBearer]:
+        async with HttpsBearer(f"https://localhost:{port}", self.context, SUPPLIER) as bearer:
+            yield SealedBearer(bearer, self.relay, self.told)
 
     def receipt(self, envelope: Envelope, kind: ReceiptKind, message: bytes | None = None) -> bytes:
         return encode_receipt(Receipt(envelope.order_id, kind, int(time.time()), envelope.digest, message))
 
-    async def fetch(self, bearer: HttpsBearer) -> Envelope:
+    async def fetch(self, bearer: SealedBearer) -> Envelope:
         """The next envelope, taken."""
         envelope = None
         while envelope is None:

@@ -191,7 +191,7 @@ def test_a_receipt_that_is_none_is_let_go(broker: Broker) -> None:
 
 @pytest.mark.parametrize(
     "topic",
-    ["#", "+/#", "lastmetre/0/command/+", command_topic(AGENT_B), f"$share/g/{command_topic(AGENT_B)}", "$SYS/#"],
+    ["#", "+/#", "lastmetre/1/command/+", command_topic(AGENT_B), f"$share/g/{command_topic(AGENT_B)}", "$SYS/#"],
 )
 def test_an_agent_cannot_read_anothers_topic(broker: Broker, topic: str) -> None:
     """T28: whatever agent A subscribes to, only its own envelope reaches it."""

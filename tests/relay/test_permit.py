@@ -18,10 +18,10 @@ from lastmetre.gbcs.certificates import parse_certificate
 from lastmetre.gbcs.keys import KeyUse, agree
 from lastmetre.gbcs.message import Cra, GroupingHeader, OtherInformation, read_header
 from lastmetre.relay.errors import RelayDecodeError, RelayValueError
+from lastmetre.relay.limits import PERMIT_OCTETS
 from lastmetre.relay.permit import (
     ANSWER_OCTETS,
     NO_NONCE,
-    PERMIT_OCTETS,
     QUESTION,
     Answer,
     Permit,

@@ -18,6 +18,7 @@ Events told (key=value; identifiers and messages in hex):
 ``command_taken``                     order_id, message_code, target_id, expires_at, digest, command
 ``envelope_repeated``                 order_id, state: the receipt is given again, the Command is not offered again
 ``envelope_unreadable``               field, reason: nobody could be answered
+``envelope_malformed``                order_id, field, reason: the supplier hears that it was malformed
 ``command_refused``                   order_id, reason
 ``command_offered``                   order_id, message_code, again, command
 ``command_taken_by_tunnel``           order_id, message_code

@@ -98,7 +98,8 @@ class StoreAndForward:
             if error.order_id is None or error.digest is None:
                 self._tell("envelope_unreadable", field=error.field, reason=error.reason)
                 return False
-            self._refuse(error.order_id, error.digest, f"{error.field}_{error.reason}", now)
+            self._tell("envelope_malformed", order_id=error.order_id, field=error.field, reason=error.reason)
+            self._refuse(error.order_id, error.digest, "malformed", now)
             return True
         held = self._store.by_order(envelope.order_id)
         if held is not None and held.digest == envelope.digest:

@@ -16,6 +16,10 @@ Settings, in TOML (paths are taken from the working directory; ids are 16 hexade
     certificate = "smki/tls/00005eef100000a4.pem"
     key = "smki/tls/00005eef100000a4.key"
 
+    [relay]                              # what is read of envelopes and written of receipts (docs/relay.md)
+    key = "smki/parties/agent-a/relay.key"
+    supplier = "smki/relay/00005eef10000010.pem" # the supplier's certificate; two of them while a new one takes over
+
     [air]
     hub_port = 17754                     # the hub's UDP port on this machine
     pan_id = 0x1A62
@@ -33,13 +37,14 @@ The faceplate does ``{"do": "display"}``, ``{"do": "press", "button": "enable-su
 
 Events besides those of ``lastmetre.agent``: ``ready`` (party, agent_id, bearer, faceplate_port), ``button_pressed``
 (button), ``button_answered`` (button, outcome, status), ``han_frame_dropped`` (reason, detail),
-``bench_message_passed_up`` (message).
+``bench_message_passed_up`` (message), ``envelope_not_opened`` (field, reason).
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import datetime as dt
 import random
 import secrets
 import time
@@ -61,6 +66,7 @@ from lastmetre.links.air import LOOPBACK
 from lastmetre.links.errors import LinkError
 from lastmetre.links.faceplate import FaceplateRefused, serve_faceplate
 from lastmetre.links.ppmid_radio import NoAnswerError, PpmidRadio, RadioSettings
+from lastmetre.links.relay_cose import AgentSide, RelayKeyError, SealedBearer, load_relay_certificates, load_relay_key
 from lastmetre.links.tls import client_context
 
 if TYPE_CHECKING:
@@ -81,6 +87,13 @@ class TlsFiles(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     ca: str
     certificate: str
     key: str
+
+
+class RelayFiles(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The agent's relay key, and whose envelopes it opens."""
+
+    key: str
+    supplier: str
 
 
 class AirSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -110,6 +123,7 @@ class AgentSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     url: str
     store: str
     tls: TlsFiles
+    relay: RelayFiles
     air: AirSettings
     bearer: Literal["https", "mqtt"] = "https"
     device_ids: tuple[EntityId, ...] | None = None
@@ -140,7 +154,7 @@ async def run_agent(settings: AgentSettings, ending: asyncio.Event) -> None:
 
 async def _run(settings: AgentSettings, ending: asyncio.Event) -> None:
     async with contextlib.AsyncExitStack() as stack:
-        bearer = await _enter_bearer(settings, stack)
+        bearer = SealedBearer(await _enter_bearer(settings, stack), _relay_side(settings), tell_line)
         store = stack.enter_context(SqliteAgentStore(Path(settings.store)))
         core = StoreAndForward(_binding(settings), store, tell_line)
         radio = PpmidRadio(_radio_settings(settings), secrets.randbelow(256), tell_line)
@@ -193,6 +207,18 @@ async def _enter_bearer(settings: AgentSettings, stack: contextlib.AsyncExitStac
     return await stack.enter_async_context(
         MqttBearer(parts.hostname, parts.port or MQTT_PORT, context, bytes.fromhex(settings.agent_id))
     )
+
+
+def _relay_side(settings: AgentSettings) -> AgentSide:
+    """The keys of the relay protocol."""
+    supplier_id, now = bytes.fromhex(settings.supplier_id), dt.datetime.now(dt.UTC)
+    try:
+        key = load_relay_key(Path(settings.relay.key), read_passphrase(settings.passphrase_file))
+        ca = Path(settings.tls.ca)
+        suppliers = load_relay_certificates(Path(settings.relay.supplier), ca, supplier_id, now)
+    except RelayKeyError as error:
+        raise ProblemError(str(error)) from error
+    return AgentSide(bytes.fromhex(settings.agent_id), key, supplier_id, suppliers)
 
 
 def _binding(settings: AgentSettings) -> Binding:

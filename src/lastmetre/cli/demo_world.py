@@ -25,7 +25,7 @@ from lastmetre.cli.problems import EXIT_FAILED, ProblemError
 from lastmetre.gbcs.catalogue import Role
 from lastmetre.gbcs.keys import KeyUse
 from lastmetre.links.faceplate import ask_faceplate
-from lastmetre.links.pki import DeviceIdentity, Organisation, TestSmki, TlsIdentity
+from lastmetre.links.pki import DeviceIdentity, Organisation, RelayIdentity, TestSmki, TlsIdentity
 from lastmetre.links.postgres import EmbeddedPostgres
 
 if TYPE_CHECKING:
@@ -236,6 +236,7 @@ class World:
                 Organisation("supplier", SUPPLIER, Role.SUPPLIER, tuple(KeyUse)),
                 Organisation("dcc", ACB, Role.ACCESS_CONTROL_BROKER),
                 TlsIdentity("supplier", SUPPLIER),
+                RelayIdentity("supplier", SUPPLIER),
                 TlsIdentity("dcc", ACB),
                 TlsIdentity("broker", BROKER_ID),
             ]
@@ -243,7 +244,8 @@ class World:
         for home in HOMES:
             smki.add_all([DeviceIdentity(home.party, home.esme), TlsIdentity(home.party, home.hub)])
             if home.has_agent:
-                smki.add_tls(TlsIdentity(f"agent-{home.letter.lower()}", home.ppmid))
+                agent = f"agent-{home.letter.lower()}"
+                smki.add_all([TlsIdentity(agent, home.ppmid), RelayIdentity(agent, home.ppmid)])
         return smki
 
     def write_settings(self, smki: TestSmki) -> None:
@@ -281,6 +283,10 @@ class World:
             "store": {"folder": str(database_folder(self.out))},
             "api": {"port": self._ports["api"], "token": self._token},
             "tls": self._tls(smki, "supplier"),
+            "relay": {
+                "key": str(smki.party("supplier") / "relay.key"),
+                "certificates": str(smki.relay_certificates),
+            },
             "duis": {
                 "url": f"https://{LOOPBACK}:{self._ports['duis']}",
                 "receive_port": self._ports["receive"],
@@ -365,6 +371,10 @@ class World:
             "url": f"{scheme}://{LOOPBACK}:{self._ports['bearer']}",
             "store": str(self.out / "state" / f"agent-{letter}" / "agent.sqlite"),
             "tls": self._tls(smki, f"agent-{letter}"),
+            "relay": {
+                "key": str(smki.party(f"agent-{letter}") / "relay.key"),
+                "supplier": str(smki.relay_certificates / f"{SUPPLIER.hex()}.pem"),
+            },
             "air": {
                 "hub_port": self._air[home.letter],
                 "pan_id": 0x1A62,

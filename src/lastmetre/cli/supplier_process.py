@@ -22,6 +22,10 @@ Settings, in TOML (paths are taken from the working directory; ids are 16 hexade
     certificate = "smki/parties/supplier/tls.pem"
     key = "smki/parties/supplier/tls.key"
 
+    [relay]                              # apart from every other key; never the SMKI signing key (docs/relay.md)
+    key = "smki/parties/supplier/relay.key"
+    certificates = "smki/relay"          # the agents', each as <its entity id>.pem
+
     [duis]
     url = "https://localhost:9080"       # the DSP's services
     receive_port = 9090                  # our Receive Response
@@ -50,6 +54,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import datetime as dt
 import random
 import time
 import uuid
@@ -68,6 +73,7 @@ from lastmetre.links.http_server import serve
 from lastmetre.links.keystore import Keyring, KeyStoreError
 from lastmetre.links.order_store import open_store, prepare_schema
 from lastmetre.links.postgres import DatabaseUrls, EmbeddedPostgres
+from lastmetre.links.relay_cose import RelayKeyError, SealedOutbox, SupplierSide, load_agents, load_relay_key
 from lastmetre.links.supplier_api import create_supplier_api
 from lastmetre.links.tls import client_context, server_context
 from lastmetre.supplier.delivery import Delivery
@@ -112,6 +118,13 @@ class TlsFiles(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     ca: str
     certificate: str
     key: str
+
+
+class RelaySettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The supplier's relay key, and the folder of the agents' relay certificates."""
+
+    key: str
+    certificates: str
 
 
 class DuisSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -160,6 +173,7 @@ class SupplierSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     store: StoreSettings
     api: ApiSettings
     tls: TlsFiles
+    relay: RelaySettings
     duis: DuisSettings
     device: tuple[DeviceRow, ...]
     bearer: BearerSettings = BearerSettings()
@@ -242,17 +256,29 @@ async def _bearer(
 ) -> int:
     """Opens the way to the agents; its port, ours or the broker's."""
     bearer = settings.bearer
+    agents = sorted({bytes.fromhex(row.agent_id) for row in settings.device if row.agent_id is not None})
+    outbox = SealedOutbox(delivery, _relay_side(settings, agents), tell_line)
     if bearer.kind == "https":
-        app = create_bearer_app(delivery)
+        app = create_bearer_app(outbox)
         served = await stack.enter_async_context(serve(app, bearer.host, bearer.port, server_context(*tls)))
         return served.port
     from lastmetre.links.bearer_mqtt import MqttHeadEnd
 
-    agents = sorted({bytes.fromhex(row.agent_id) for row in settings.device if row.agent_id is not None})
     head_end_id = bytes.fromhex(settings.entity_id)
-    head_end = MqttHeadEnd(bearer.host, bearer.port, client_context(*tls), head_end_id, delivery, agents, random.random)
+    head_end = MqttHeadEnd(bearer.host, bearer.port, client_context(*tls), head_end_id, outbox, agents, random.random)
     running.append(head_end.run())
     return bearer.port
+
+
+def _relay_side(settings: SupplierSettings, agents: list[bytes]) -> SupplierSide:
+    """The keys of the relay protocol. An agent without a certificate is told of when it asks."""
+    relay, ca = settings.relay, Path(settings.tls.ca)
+    try:
+        key = load_relay_key(Path(relay.key), read_passphrase(settings.passphrase_file))
+        known = load_agents(Path(relay.certificates), ca, agents, dt.datetime.now(dt.UTC))
+    except RelayKeyError as error:
+        raise ProblemError(str(error)) from error
+    return SupplierSide(bytes.fromhex(settings.entity_id), key, known)
 
 
 async def _until_ending(running: list[Coroutine[Any, Any, None]], ending: asyncio.Event) -> None:

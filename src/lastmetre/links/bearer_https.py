@@ -1,7 +1,7 @@
 """The bearer that needs nothing installed: the agent asks by HTTPS, and the supplier holds the answer back.
 
-* ``POST /relay/v0/poll``: 200 with an envelope, or 204 when ``POLL_WAIT_S`` passed without one.
-* ``POST /relay/v0/receipts``, the body one receipt: 204 once it is stored; 400 or 413 when it never will be.
+* ``POST /relay/v1/poll``: 200 with an envelope, or 204 when ``POLL_WAIT_S`` passed without one.
+* ``POST /relay/v1/receipts``, the body one receipt: 204 once it is stored; 400 or 413 when it never will be.
 
 Rules this module keeps: who an agent is comes from its client certificate alone; both sides bound what they read; an
 error of the supplier's (5xx, a cut line) is an outage to the agent, never a refusal. DESIGN CHOICE throughout.
@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     from lastmetre.links.tls import AsgiApp, Receive, Scope, Send
     from lastmetre.supplier.ports import Outbox
 
-POLL_PATH: Final = "/relay/v0/poll"
-RECEIPTS_PATH: Final = "/relay/v0/receipts"
+POLL_PATH: Final = "/relay/v1/poll"
+RECEIPTS_PATH: Final = "/relay/v1/receipts"
 
 CONNECT_S: Final = 10.0
 """How long an agent waits for a connection."""
@@ -81,7 +81,7 @@ async def _poll(outbox: Outbox, agent_id: bytes, poll_wait_s: float, receive: Re
     if asking.cancelled() or (envelope := asking.result()) is None:
         await _answer(send, 204)
     else:
-        await _answer(send, 200, envelope)
+        await _answer(send, 200, envelope, b"application/cose")
 
 
 async def _gone(receive: Receive) -> None:
@@ -114,11 +114,11 @@ async def _read_body(receive: Receive) -> bytes | None:
 
 
 async def _refuse(send: Send, status: int, field: str, reason: str) -> None:
-    await _answer(send, status, json.dumps({"field": field, "reason": reason}).encode())
+    await _answer(send, status, json.dumps({"field": field, "reason": reason}).encode(), b"application/json")
 
 
-async def _answer(send: Send, status: int, body: bytes = b"") -> None:
-    headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))] if body else []
+async def _answer(send: Send, status: int, body: bytes = b"", kind: bytes = b"") -> None:
+    headers = [(b"content-type", kind), (b"content-length", b"%d" % len(body))] if body else []
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": body})
 

@@ -35,6 +35,7 @@ from lastmetre.gbcs.certificates import Usage
 from lastmetre.gbcs.keys import KeyUse
 from lastmetre.gbcs.smki import DEVICE_NOT_AFTER, issuer_name, make_certificate, organisation_name
 from lastmetre.links.keystore import key_file_name, load_private_key, xml_file_name
+from lastmetre.relay.cose_form import RELAY_USE
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -83,6 +84,14 @@ class XmlIdentity:
 @dataclass(frozen=True, slots=True)
 class TlsIdentity:
     """A TLS identity to be made: its common name is the entity id in lower-case hex."""
+
+    party: str
+    entity_id: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class RelayIdentity:
+    """A relay key pair to be made, apart from every SMKI and TLS key; its common name is the entity id."""
 
     party: str
     entity_id: bytes
@@ -164,7 +173,21 @@ class TestSmki:
         directory = self.party(identity.party)
         self._tls.issue(identity.entity_id.hex(), directory / "tls.pem", directory / "tls.key")
 
-    def add_all(self, things: Sequence[Organisation | DeviceIdentity | XmlIdentity | TlsIdentity]) -> None:
+    @property
+    def relay_certificates(self) -> Path:
+        """Where every relay certificate lies, by entity id."""
+        return self.directory / "relay"
+
+    def add_relay(self, identity: RelayIdentity) -> None:
+        """Make a party's relay key and certificate: ``relay.key`` with the party, the certificate for everybody."""
+        name = identity.entity_id.hex()
+        self.relay_certificates.mkdir(parents=True, exist_ok=True)
+        certificate = self.relay_certificates / f"{name}.pem"
+        self._tls.issue_relay(name, certificate, self.party(identity.party) / "relay.key")
+
+    def add_all(
+        self, things: Sequence[Organisation | DeviceIdentity | XmlIdentity | TlsIdentity | RelayIdentity]
+    ) -> None:
         """Make each of them."""
         for thing in things:
             match thing:
@@ -176,6 +199,8 @@ class TestSmki:
                     self.add_xml(thing)
                 case TlsIdentity():
                     self.add_tls(thing)
+                case RelayIdentity():
+                    self.add_relay(thing)
 
     def _issuing(self, root: _Authority, common_name: str, file_name: str) -> _Authority:
         authority = _Authority(issuer_name(common_name, Role.ISSUING_AUTHORITY), _new_key())
@@ -250,6 +275,23 @@ class TlsAuthority:
             .add_extension(x509.ExtendedKeyUsage(usages), critical=False)
             .sign(self._key, SHA256())
         )
+        self._write(certificate, certificate_path, key, key_path)
+
+    def issue_relay(self, common_name: str, certificate_path: Path, key_path: Path) -> None:
+        """A key and a certificate for relay envelopes and receipts, of no use for a connection."""
+        key = _new_key()
+        subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common_name)])
+        certificate = (
+            self._builder(subject, key.public_key())
+            .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+            .add_extension(x509.ExtendedKeyUsage([x509.ObjectIdentifier(RELAY_USE)]), critical=True)
+            .sign(self._key, SHA256())
+        )
+        self._write(certificate, certificate_path, key, key_path)
+
+    def _write(
+        self, certificate: x509.Certificate, certificate_path: Path, key: ec.EllipticCurvePrivateKey, key_path: Path
+    ) -> None:
         _write_private(key_path, key, self._passphrase)
         certificate_path.write_bytes(certificate.public_bytes(Encoding.PEM))
 

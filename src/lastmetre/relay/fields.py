@@ -1,32 +1,27 @@
-"""Reading and writing the JSON of version 0, one strict form each way. Not public: use ``envelope`` and ``receipts``.
+"""Reading the maps of version 1, field by field. Not public: use ``envelope`` and ``receipts``.
 
-The canonical form: the fields in their fixed order, no space, ASCII only, binary as padded base64, identifiers and
-digests as lower-case hex. ``read_object`` finds the plain mistakes and names the field; ``require_canonical`` refuses
-every other way of writing the same thing, so that two readers can never read one document differently (T44).
+A document is a CBOR map with small whole numbers as keys, one spelling each way (``cbor_form``). A field that is not
+known is refused: what a signer says and a reader skips is how two of them come to differ.
 """
 
 from __future__ import annotations
 
-import base64
-import binascii
 import hashlib
-import json
 import re
-from typing import TYPE_CHECKING, Final, NoReturn
+from typing import TYPE_CHECKING, Final
 
+from lastmetre.relay.cbor_form import read, write
 from lastmetre.relay.errors import RelayDecodeError
-from lastmetre.relay.limits import DIGEST_OCTETS, ENTITY_ID_OCTETS, ORDER_ID_CHARACTERS_MAX, REASON_CHARACTERS_MAX
+from lastmetre.relay.limits import DIGEST_OCTETS, ENTITY_ID_OCTETS, ORDER_ID_CHARACTERS_MAX
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Mapping
 
-VERSION: Final = 0
-
+VERSION: Final = 1
+_VERSION_KEY: Final = 1
 _ORDER_ID = re.compile(rf"[A-Za-z0-9._:-]{{1,{ORDER_ID_CHARACTERS_MAX}}}")
-_REASON = re.compile(rf"[a-z0-9_]{{1,{REASON_CHARACTERS_MAX}}}")
-_HEX = re.compile(r"(?:[0-9a-f]{2})*")
 
-Object = dict[str, object]
+Fields = dict[str, object]
 
 
 def order_id_fault(value: str) -> str | None:
@@ -34,109 +29,73 @@ def order_id_fault(value: str) -> str | None:
     return None if _ORDER_ID.fullmatch(value) else "not_an_order_id"
 
 
-def reason_fault(value: str) -> str | None:
-    """Why ``value`` is no reason token, or ``None``."""
-    return None if _REASON.fullmatch(value) else "not_a_token"
+def write_map(keys: Mapping[str, int], values: Mapping[str, object]) -> bytes:
+    """The document: the version, and every value that is not ``None``."""
+    said = {keys[name]: value for name, value in values.items() if value is not None}
+    return write({_VERSION_KEY: VERSION, **said})
 
 
-def write_object(fields: Mapping[str, object]) -> bytes:
-    """The canonical form of ``fields``, behind the version."""
-    whole = {"version": VERSION, **fields}
-    return json.dumps(whole, ensure_ascii=True, separators=(",", ":"), allow_nan=False).encode("ascii")
-
-
-def base64_text(data: bytes) -> str:
-    """Standard base64 with padding."""
-    return base64.b64encode(data).decode("ascii")
-
-
-def read_object(data: bytes, what: str, octets_max: int, names: Iterable[str]) -> Object:
-    """The fields of a version 0 document, each exactly once and no other."""
-    if len(data) > octets_max:
-        raise RelayDecodeError(what, "too_long")
-    try:
-        value = json.loads(data.decode("ascii"), object_pairs_hook=_no_duplicates, parse_constant=_no_constants)
-    except (ValueError, RecursionError):
-        raise RelayDecodeError(what, "not_json") from None
+def read_map(data: bytes, what: str, octets_max: int, keys: Mapping[str, int], optional: frozenset[str]) -> Fields:
+    """The fields of a version 1 document, by name; those left out are left out."""
+    value = read(data, what, octets_max)
     if not isinstance(value, dict):
-        raise RelayDecodeError(what, "not_an_object")
-    if type(value.get("version")) is not int or value["version"] != VERSION:
+        raise RelayDecodeError(what, "not_a_map")
+    version = value.pop(_VERSION_KEY, None)
+    if type(version) is not int or version != VERSION:
         raise RelayDecodeError("version", "unknown_version")
-    expected = {"version", *names}
-    for name in sorted(expected - value.keys()):
-        raise RelayDecodeError(name, "missing")
-    if value.keys() - expected:
-        raise RelayDecodeError(what, "unknown_field")  # its name is theirs, and never repeated
-    return value
+    names = {key: name for name, key in keys.items()}
+    if value.keys() - names.keys():
+        raise RelayDecodeError(what, "unknown_field")
+    fields = {names[key]: said for key, said in value.items()}
+    for name in keys:
+        if name not in fields and name not in optional:
+            raise RelayDecodeError(name, "missing")
+    return fields
 
 
-def require_canonical(data: bytes, encoded: bytes, what: str) -> None:
-    """Refuse any spelling but ours."""
-    if data != encoded:
-        raise RelayDecodeError(what, "not_canonical")
-
-
-def read_text(value: Object, name: str) -> str:
-    """A string."""
-    text = value[name]
-    if not isinstance(text, str):
-        raise RelayDecodeError(name, "not_text")
-    return text
-
-
-def read_number(value: Object, name: str) -> int:
-    """A whole number; true and 1.0 are none."""
-    number = value[name]
+def read_number(fields: Fields, name: str) -> int:
+    """A whole number."""
+    number = fields[name]
     if type(number) is not int:
         raise RelayDecodeError(name, "not_a_whole_number")
     return number
 
 
-def read_order_id(value: Object) -> str:
+def read_octets(fields: Fields, name: str) -> bytes:
+    """Octets."""
+    octets = fields[name]
+    if type(octets) is not bytes:
+        raise RelayDecodeError(name, "not_octets")
+    return octets
+
+
+def read_order_id(fields: Fields) -> str:
     """An order id."""
-    text = read_text(value, "order_id")
+    text = fields["order_id"]
+    if not isinstance(text, str):
+        raise RelayDecodeError("order_id", "not_text")
     fault = order_id_fault(text)
     if fault:
         raise RelayDecodeError("order_id", fault)
     return text
 
 
-def read_digest(value: Object) -> bytes:
-    """A SHA-256 in lower-case hex."""
-    return _read_hex(value, "digest", DIGEST_OCTETS)
+def read_digest(fields: Fields) -> bytes:
+    """A SHA-256."""
+    digest = read_octets(fields, "digest")
+    if len(digest) != DIGEST_OCTETS:
+        raise RelayDecodeError("digest", "not_a_sha_256")
+    return digest
 
 
-def read_entity_id(value: Object, name: str) -> bytes:
-    """An Entity Identifier in lower-case hex."""
-    return _read_hex(value, name, ENTITY_ID_OCTETS)
-
-
-def _read_hex(value: Object, name: str, octets: int) -> bytes:
-    text = read_text(value, name)
-    if len(text) != 2 * octets or not _HEX.fullmatch(text):
-        raise RelayDecodeError(name, "not_lower_case_hex")
-    return bytes.fromhex(text)
-
-
-def read_base64(value: Object, name: str) -> bytes:
-    """Binary data."""
-    try:
-        return base64.b64decode(read_text(value, name), validate=True)
-    except (binascii.Error, ValueError):
-        raise RelayDecodeError(name, "not_base64") from None
+def read_entity_id(fields: Fields, name: str) -> bytes:
+    """An Entity Identifier."""
+    entity_id = read_octets(fields, name)
+    if len(entity_id) != ENTITY_ID_OCTETS:
+        raise RelayDecodeError(name, "not_an_entity_id")
+    return entity_id
 
 
 def sha256(data: bytes) -> bytes:
     """The digest that names a Command."""
     return hashlib.sha256(data).digest()
-
-
-def _no_duplicates(pairs: list[tuple[str, object]]) -> Object:
-    value = dict(pairs)
-    if len(value) != len(pairs):
-        raise ValueError("a name twice")
-    return value
-
-
-def _no_constants(_name: str) -> NoReturn:
-    raise ValueError("NaN and Infinity are not JSON")

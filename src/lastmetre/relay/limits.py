@@ -19,16 +19,19 @@ COMMAND_OCTETS_MAX: Final = 8_192
 MESSAGE_OCTETS_MAX: Final = 8_192
 """The same bound for what comes back; the largest published Response has 1,402 octets."""
 
-REASON_CHARACTERS_MAX: Final = 64
-"""A reason is a token for programs, never a sentence."""
-
 TIME_MAX: Final = 253_402_300_799
 """The last second of the year 9999: later times are mistakes."""
 
-ENVELOPE_OCTETS_MAX: Final = 12_288
-"""A Command of 8,192 octets in base64 has 10,924; the rest of an envelope needs under 400."""
+PERMIT_OCTETS: Final = 128
+"""A relay permit (``permit``)."""
 
-RECEIPT_OCTETS_MAX: Final = 12_288
+CONTENT_OCTETS_MAX: Final = 8_704
+"""A Command or Response of 8,192 octets; the other fields need under 400."""
+
+ENVELOPE_OCTETS_MAX: Final = 9_216
+"""A content under its signature and encryption, which add under 300 octets."""
+
+RECEIPT_OCTETS_MAX: Final = 9_216
 """Likewise for a receipt."""
 
 POLL_WAIT_S: Final = 25

@@ -23,7 +23,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from lastmetre.gbcs.keys import derive_key
 from lastmetre.relay.errors import RelayDecodeError, RelayValueError
-from lastmetre.relay.limits import COMMAND_OCTETS_MAX, DIGEST_OCTETS, ENTITY_ID_OCTETS
+from lastmetre.relay.limits import COMMAND_OCTETS_MAX, DIGEST_OCTETS, ENTITY_ID_OCTETS, PERMIT_OCTETS
 
 if TYPE_CHECKING:
     from lastmetre.gbcs.keys import SharedSecret
@@ -44,7 +44,7 @@ QUESTION: Final = bytes((QUESTION_TAG, VERSION))
 
 _BODY: Final = struct.Struct(">BBBBQ8s8s8s8sHH32sIIIIQ8sB3s")
 BODY_OCTETS: Final = _BODY.size
-PERMIT_OCTETS: Final = BODY_OCTETS + MAC_OCTETS
+assert BODY_OCTETS + MAC_OCTETS == PERMIT_OCTETS
 _ANSWER: Final = struct.Struct(">BBBBQI8s")
 ANSWER_OCTETS: Final = _ANSWER.size
 _FLAG_NONCE: Final = 0x01

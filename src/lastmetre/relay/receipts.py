@@ -1,36 +1,28 @@
-"""The receipt: what a PPMID's agent saw happen to one Command.
+"""The content of a receipt: what a PPMID's agent saw happen to one Command.
 
-Version 0 is a JSON object (DESIGN CHOICE), written in exactly one way::
-
-    {"version":0,"order_id":"...","kind":"taken","at":<UTC seconds>,"digest":"<64 hex>","message":<base64 or null>,
-     "reason":<token or null>}
-
-(without the line break). Receipts may come late, twice and in any order. None of them proves anything about the meter:
-the Response inside one of kind ``response`` does, once the supplier has verified it.
+Version 1 is a CBOR map (``docs/relay.md``); keys in ``KEYS``, numbers of kinds and reasons in ``KIND_CODES`` and
+``REASON_CODES``. It travels only inside the agent's signature (``cose_form``). Receipts may come late, twice and in any
+order. None of them proves anything about the meter: the Response inside one of kind ``response`` does, once the
+supplier has verified it.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Final
 
 from lastmetre.relay.errors import RelayDecodeError, RelayValueError
 from lastmetre.relay.fields import (
-    base64_text,
     order_id_fault,
-    read_base64,
     read_digest,
+    read_map,
     read_number,
-    read_object,
+    read_octets,
     read_order_id,
-    read_text,
-    reason_fault,
-    require_canonical,
-    write_object,
+    write_map,
 )
-from lastmetre.relay.limits import DIGEST_OCTETS, MESSAGE_OCTETS_MAX, RECEIPT_OCTETS_MAX, TIME_MAX
-
-_FIELDS = ("order_id", "kind", "at", "digest", "message", "reason")
+from lastmetre.relay.limits import CONTENT_OCTETS_MAX, DIGEST_OCTETS, MESSAGE_OCTETS_MAX, TIME_MAX
 
 
 class ReceiptKind(StrEnum):
@@ -43,9 +35,42 @@ class ReceiptKind(StrEnum):
     RESPONSE = "response"
     """A message that answers the Command by counter and identifiers came down the tunnel; ``message`` holds it."""
     EXPIRED = "expired"
-    """The agent will not offer the Command again. ``reason``: ``not_offered``, or ``offered`` (it may be at large)."""
+    """The agent will not offer the Command again; ``reason`` says why, and whether it was ever offered."""
     REFUSED = "refused"
     """The agent did not take the Command, so it never offers it to the hub; ``reason`` says why."""
+
+
+KEYS: Final = {"order_id": 2, "kind": 3, "at": 4, "digest": 5, "message": 6, "reason": 7}
+KIND_CODES: Final = {
+    ReceiptKind.TAKEN: 1,
+    ReceiptKind.TAKEN_BY_TUNNEL: 2,
+    ReceiptKind.RESPONSE: 3,
+    ReceiptKind.EXPIRED: 4,
+    ReceiptKind.REFUSED: 5,
+}
+REASON_CODES: Final = {
+    # With EXPIRED. "Offered" means that the Command may be at large.
+    "not_offered": 1,
+    "offered": 2,
+    "superseded_not_offered": 3,
+    "superseded_offered": 4,
+    # With REFUSED.
+    "another_hub": 16,
+    "another_device": 17,
+    "not_a_command": 18,
+    "target_is_not_the_commands": 19,
+    "too_long_for_tunnel": 20,
+    "order_id_used_before": 21,
+    "held_under_another_order": 22,
+    "store_full": 23,
+    "superseded": 24,
+    "malformed": 25,
+}
+"""Every reason there is."""
+_OPTIONAL: Final = frozenset({"message", "reason"})
+_KINDS: Final = {code: kind for kind, code in KIND_CODES.items()}
+_REASONS: Final = {code: reason for reason, code in REASON_CODES.items()}
+_FIRST_REFUSAL: Final = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,41 +86,43 @@ class Receipt:
 
 
 def encode_receipt(receipt: Receipt) -> bytes:
-    """The octets to hand to a bearer; raises ``RelayValueError`` for what the protocol cannot say."""
+    """The content to sign; raises ``RelayValueError`` for what the protocol cannot say."""
     fault = _fault(receipt)
     if fault:
         raise RelayValueError(*fault)
-    return write_object(
+    return write_map(
+        KEYS,
         {
             "order_id": receipt.order_id,
-            "kind": receipt.kind.value,
+            "kind": KIND_CODES[receipt.kind],
             "at": receipt.at,
-            "digest": receipt.digest.hex(),
-            "message": None if receipt.message is None else base64_text(receipt.message),
-            "reason": receipt.reason,
-        }
+            "digest": receipt.digest,
+            "message": receipt.message,
+            "reason": None if receipt.reason is None else REASON_CODES[receipt.reason],
+        },
     )
 
 
 def decode_receipt(data: bytes) -> Receipt:
-    """The receipt in ``data``; raises ``RelayDecodeError``."""
-    value = read_object(data, "receipt", RECEIPT_OCTETS_MAX, _FIELDS)
-    try:
-        kind = ReceiptKind(read_text(value, "kind"))
-    except ValueError:
-        raise RelayDecodeError("kind", "unknown_kind") from None
+    """The receipt in a content; raises ``RelayDecodeError``."""
+    fields = read_map(data, "receipt", CONTENT_OCTETS_MAX, KEYS, _OPTIONAL)
+    kind = _KINDS.get(read_number(fields, "kind"))
+    if kind is None:
+        raise RelayDecodeError("kind", "unknown_kind")
+    reason = _REASONS.get(read_number(fields, "reason")) if "reason" in fields else None
+    if "reason" in fields and reason is None:
+        raise RelayDecodeError("reason", "unknown_reason")
     receipt = Receipt(
-        read_order_id(value),
+        read_order_id(fields),
         kind,
-        read_number(value, "at"),
-        read_digest(value),
-        None if value["message"] is None else read_base64(value, "message"),
-        None if value["reason"] is None else read_text(value, "reason"),
+        read_number(fields, "at"),
+        read_digest(fields),
+        read_octets(fields, "message") if "message" in fields else None,
+        reason,
     )
     fault = _fault(receipt)
     if fault:
         raise RelayDecodeError(*fault)
-    require_canonical(data, encode_receipt(receipt), "receipt")
     return receipt
 
 
@@ -114,6 +141,9 @@ def _fault(receipt: Receipt) -> tuple[str, str] | None:
         return "message", "empty_or_too_long"
     if (receipt.reason is not None) != (receipt.kind in {ReceiptKind.EXPIRED, ReceiptKind.REFUSED}):
         return "reason", "goes_with_expired_and_refused_only"
-    if receipt.reason is not None and reason_fault(receipt.reason):
-        return "reason", "not_a_token"
+    if receipt.reason is not None and receipt.reason not in REASON_CODES:
+        return "reason", "unknown_reason"
+    refusal = receipt.reason is not None and REASON_CODES[receipt.reason] >= _FIRST_REFUSAL
+    if receipt.reason is not None and refusal is not (receipt.kind is ReceiptKind.REFUSED):
+        return "reason", "of_another_kind"
     return None

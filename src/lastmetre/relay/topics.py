@@ -11,8 +11,8 @@ from typing import Final
 from lastmetre.relay.errors import RelayDecodeError, RelayValueError
 from lastmetre.relay.limits import ENTITY_ID_OCTETS
 
-COMMAND_PREFIX: Final = "lastmetre/0/command/"
-RECEIPT_PREFIX: Final = "lastmetre/0/receipt/"
+COMMAND_PREFIX: Final = "lastmetre/1/command/"
+RECEIPT_PREFIX: Final = "lastmetre/1/receipt/"
 ALL_RECEIPTS: Final = f"{RECEIPT_PREFIX}+"
 """What a head end subscribes to; an agent's certificate never may."""
 

@@ -23,6 +23,7 @@ from lastmetre.relay import (
     Receipt,
     ReceiptKind,
     RelayDecodeError,
+    class_of,
     decode_receipt,
     encode_envelope,
     make_envelope,
@@ -120,7 +121,15 @@ class Delivery:
             message=order.command.hex(),
         )
         return encode_envelope(
-            make_envelope(order.order_id, device.hub_id, order.device_id, order.deadline_at, order.command)
+            make_envelope(
+                order.order_id,
+                device.hub_id,
+                order.device_id,
+                order.deadline_at,
+                order.command,
+                command_class=class_of(read_header(order.command).message_code),
+                sent_at=now,
+            )
         )
 
     def _first_hand_on(self, order: Order, agent_id: bytes, now: int) -> Change | None:
