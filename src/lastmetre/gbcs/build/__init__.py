@@ -1,0 +1,40 @@
+"""Commands, Responses and Alerts from values: what ``lastmetre.gbcs`` can say, for people who have no XML.
+
+One frozen record for each Command or family of Commands, grouped by chapter. Its fields have the standard's names, with
+units at their end; every value is checked when the record is made, and what does not fit is a ``GbcsValueError`` that
+says what is allowed::
+
+    values = build.prepayment.AdjustMeterBalance(adjustment_millipence=500_000)
+    built = build.command("ECS04a", values, originator=supplier, target=meter, counter=1001)
+    pre_command = built.message          # to be signed and sealed by gbcs.protect
+
+A layout is written once and goes both ways: ``from_payload`` reads a record from a payload.
+"""
+
+from lastmetre.gbcs.build import alerts_and_events, debt, gas, logs, prepayment, reads, settings, supply
+from lastmetre.gbcs.build.commands import BuiltCommand, command, command_class, command_classes, read_command
+from lastmetre.gbcs.build.frame import Command, ReadBack
+from lastmetre.gbcs.build.times import CANCEL, NOW, Date, TimeOfDay, When
+
+__all__ = [
+    "CANCEL",
+    "NOW",
+    "BuiltCommand",
+    "Command",
+    "Date",
+    "ReadBack",
+    "TimeOfDay",
+    "When",
+    "alerts_and_events",
+    "command",
+    "command_class",
+    "command_classes",
+    "debt",
+    "gas",
+    "logs",
+    "prepayment",
+    "read_command",
+    "reads",
+    "settings",
+    "supply",
+]
