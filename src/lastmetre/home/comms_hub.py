@@ -217,8 +217,15 @@ class CommsHub:
     # --- what a device could not be given ---
 
     def hand_over_failed(self, device_id: bytes, message: bytes, now: int) -> None:
-        """A tunnel did not take a message: kept for a PPMID or HHT, else dropped, and free to be sent again."""
+        """A tunnel did not take a message: kept for who can wait (PPMID, HHT, gas meter), else dropped and forgotten.
+
+        A Command that is forgotten is no repeat when it comes again.
+        """
         entry = self._devices.get(device_id)
+        mailbox = self._mailboxes.get(device_id)
+        if mailbox is not None:
+            mailbox.put_back(message, now)
+            return
         if entry is not None and entry.device_type in _REQUESTERS:
             self._kept.setdefault(device_id, deque(maxlen=KEPT_MAX)).append((now, message))
             self._save()

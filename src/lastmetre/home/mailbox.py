@@ -50,6 +50,10 @@ class GasMailbox:
             return None, 0
         return self._waiting.pop(0).message, len(self._waiting)
 
+    def put_back(self, message: bytes, now: int) -> None:
+        """What the meter asked for did not reach it: it is the next to be fetched, room or not."""
+        self._waiting.insert(0, Waiting(message, now, from_han=False))
+
     def expire(self, now: int) -> list[Waiting]:
         """What has waited too long leaves."""
         old = [entry for entry in self._waiting if entry.at + LIFE_S <= now]

@@ -1,38 +1,61 @@
-"""One home put together: hub and meter on one air, and what passes between them.
+"""One home put together: hub and meters on one air, and what passes between them.
 
 A ``Premises`` has no socket and no clock. Its ``medium`` is driven by a pump (or by a test); every event of the pump is
-handed to ``happened``; frames for radios in other processes, the PPMID's above all, come out of the medium.
+handed to ``happened``; ``tick`` lets the minutes pass for meters and hub; frames for radios in other processes, the
+PPMID's above all, come out of the medium.
+
+What is optional is ``Parts``: a gas meter with its radio, the hub's own function (CHF) and the gas proxy (GPF), which
+live inside the hub and are handed messages without a frame.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final, Protocol
 
 from lastmetre.han import (
     Device,
     Dropped,
     Event,
+    FellAsleep,
+    Flag,
     Heard,
     Hub,
     LocalChangeSupply,
     Medium,
+    MessageAsked,
     MessageReceived,
+    MirrorReported,
+    SelectAvailableEmergencyCredit,
+    SleepyDevice,
     Status,
+    TransferAccepted,
     TransferFailed,
     TunnelClosed,
     TunnelOpened,
+    WokeUp,
     ZseReceived,
 )
+from lastmetre.han.errors import HanValueError
+from lastmetre.han.gb_header import PUT_OCTETS_MAX
+from lastmetre.han.limits import TRANSFER_OCTETS_MAX
+from lastmetre.home.block_door import BlockDoor, cut
+from lastmetre.home.comms_hub import Deliver, LogEntry
+from lastmetre.home.hub_policy import DeviceType
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Mapping
 
-    from lastmetre.home.comms_hub import CommsHub, Deliver
+    from lastmetre.home.chf import Chf, ChfState
+    from lastmetre.home.comms_hub import CommsHub
     from lastmetre.home.esme import Esme
+    from lastmetre.home.gas.gsme import Gsme
+    from lastmetre.home.gpf import Gpf
     from lastmetre.home.ports import Tell
 
 COORDINATOR: Final = 0x0000
+ON_THE_WAY_MAX: Final = 256
+"""Messages handed to a tunnel whose end is awaited; the oldest is forgotten. DESIGN CHOICE."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,57 +66,251 @@ class Radios:
     meter: Device
 
 
-class Premises:
-    """A hub, its electricity meter, and the air between them; the PPMID is a radio outside."""
+@dataclass(frozen=True, slots=True)
+class Gas:
+    """A gas meter and its radio."""
 
-    def __init__(self, hub: CommsHub, meter: Esme, radios: Radios, to_wan: Callable[[bytes], None], tell: Tell) -> None:
+    meter: Gsme
+    radio: SleepyDevice
+
+
+@dataclass(frozen=True, slots=True)
+class Neighbour:
+    """A radio within reach that joins when it is listed: what it is, its short address and its provisioned key."""
+
+    device_type: DeviceType
+    short_address: int
+    key: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What a home may have besides a hub and an electricity meter."""
+
+    gas: Gas | None = None
+    chf: Chf | None = None
+    gpf: Gpf | None = None
+    neighbours: Mapping[bytes, Neighbour] = field(default_factory=dict)
+
+
+class _Inside(Protocol):
+    """A function inside the hub that is addressed like a device."""
+
+    @property
+    def entity_id(self) -> bytes: ...
+
+    def receive(self, data: bytes, now: int) -> list[bytes]: ...
+
+
+class Premises:
+    """A hub, its meters, and the air between them; the PPMID is a radio outside."""
+
+    def __init__(  # who lives here, and the two ways out
+        self,
+        hub: CommsHub,
+        meter: Esme,
+        radios: Radios,
+        to_wan: Callable[[bytes], None],
+        tell: Tell,
+        parts: Parts | None = None,
+    ) -> None:
         self.hub = hub
         self.meter = meter
+        self.parts = parts or Parts()
         self._radios = radios
         self._to_wan = to_wan
         self._tell = tell
-        self.medium: Medium[Event] = Medium({COORDINATOR: radios.hub, radios.meter.node.short_address: radios.meter})
+        gas = self.parts.gas
+        cores: dict[int, Hub | Device | SleepyDevice] = {
+            COORDINATOR: radios.hub,
+            radios.meter.node.short_address: radios.meter,
+        }
+        if gas is not None:
+            cores[gas.radio.node.short_address] = gas.radio
+        self.medium: Medium[Event] = Medium(cores)
+        inside: list[_Inside] = [part for part in (self.parts.chf, self.parts.gpf) if part is not None]
+        self._inside = {part.entity_id: part for part in inside}
+        self._doors: dict[bytes, BlockDoor] = {}
+        self._taps = BlockDoor(), BlockDoor()
+        self._on_the_way: dict[int, Deliver] = {}
+        if self.parts.chf is not None:
+            self.parts.chf.on_change = self._log_changed
+            self._log_changed(self.parts.chf.state)
 
     def happened(self, heard: Heard[Event], now: float, at: int) -> None:
         """React to one event. ``now`` is the medium's clock, ``at`` UTC in Unix seconds."""
+        gas = self.parts.gas
         if heard.short_address == COORDINATOR:
             self._at_hub(heard.event, now, at)
+        elif gas is not None and heard.short_address == gas.radio.node.short_address:
+            self._at_gas_meter(gas, heard.event, now, at)
         else:
             self._at_meter(heard.event, now, at)
 
+    def tick(self, now: float, at: int) -> None:
+        """Let time pass for the meters and the hub. Call it every minute or so."""
+        self._from_meter(self.meter.tick(at), now)
+        if self.parts.gas is not None:
+            self._from_gas_meter(self.parts.gas, self.parts.gas.meter.tick(at), now)
+        if self.parts.gpf is not None:
+            self.parts.gpf.tick(at)
+        self.hub.expire(at)
+        self._notify(at)
+
     def from_wan(self, message: bytes, now: float, at: int) -> None:
         """The WAN brought a message."""
-        self._deliver(self.hub.from_wan(message, at), now)
+        self._deliver(self.hub.from_wan(message, at), now, at)
 
     def wan_connected(self, at: int) -> None:
         """The WAN is there: what waited for it goes out."""
         for delivery in self.hub.wan_connected(at):
             self._to_wan(delivery.message)
 
+    # --- the hub ---
+
     def _at_hub(self, event: Event, now: float, at: int) -> None:
         match event:
             case MessageReceived(peer=peer, data=message):
-                self._deliver(self.hub.from_device(peer, message, at), now)
+                self._tap_response(peer, message, at)
+                self._deliver(self.hub.from_device(peer, message, at), now, at)
+            case MessageAsked(peer=peer):
+                self._give(peer, now, at)
+            case MirrorReported(peer=peer, attributes=attributes):
+                values = {item.attribute_id: item.value for item in attributes}
+                if self.parts.gpf is not None:
+                    self.parts.gpf.reported(values, at)
+                self._tell("gas_reported", device_id=peer.hex(), attributes=len(values))
             case TunnelOpened(peer=peer, tunnel_id=tunnel_id):
                 self._tell("hub_tunnel_opened", device_id=peer.hex(), tunnel_id=tunnel_id)
+                self._deliver(self.hub.device_connected(peer, at), now, at)
             case TunnelClosed(peer=peer, reason=reason):
                 self._tell("hub_tunnel_closed", device_id=peer.hex(), reason=reason)
-            case TransferFailed(reason=reason):
+            case TransferAccepted(handle=handle):
+                self._on_the_way.pop(handle, None)  # no word of it: only a Response says that something was done
+            case TransferFailed(handle=handle, reason=reason):
                 self._tell("hub_delivery_failed", hub_id=self.hub.chf_id.hex(), reason=reason)
+                self._failed(handle, at)
             case Dropped(reason=reason, detail=detail):
                 self._tell("han_frame_dropped", at_device="hub", reason=reason, detail=detail)
             case _:
-                pass  # accepted transfers need no word: only a Response says that something was done
+                pass
+
+    def _deliver(self, deliveries: Iterable[Deliver], now: float, at: int) -> None:
+        for delivery in deliveries:
+            if delivery.device_id is None:
+                self._to_wan(delivery.message)
+            elif delivery.device_id in self._inside:
+                self._hand_inside(self._inside[delivery.device_id], delivery.message, now, at)
+            else:
+                self._send(delivery, now, at)
+        self._notify(at)
+
+    def _send(self, delivery: Deliver, now: float, at: int) -> None:
+        assert delivery.device_id is not None
+        try:
+            handle = self._radios.hub.send(delivery.device_id, delivery.message, now)
+        except HanValueError:  # listed, but no tunnel leads to it
+            self.hub.hand_over_failed(delivery.device_id, delivery.message, at)
+            return
+        self._await(handle, delivery)
+
+    def _await(self, handle: int, delivery: Deliver) -> None:
+        self._on_the_way[handle] = delivery
+        while len(self._on_the_way) > ON_THE_WAY_MAX:
+            del self._on_the_way[next(iter(self._on_the_way))]
+
+    def _failed(self, handle: int, at: int) -> None:
+        delivery = self._on_the_way.pop(handle, None)
+        if delivery is not None and delivery.device_id is not None:
+            self.hub.hand_over_failed(delivery.device_id, delivery.message, at)
+            self._notify(at)
+
+    def _hand_inside(self, part: _Inside, message: bytes, now: float, at: int) -> None:
+        """A message for the CHF or GPF: no frame, the same judgement, and the answers go the common way."""
+        whole = self._door(part.entity_id).take(message, at)
+        if whole is None:
+            return
+        for answer in part.receive(whole, at):
+            for piece in cut(answer, TRANSFER_OCTETS_MAX):
+                self._deliver(self.hub.from_device(part.entity_id, piece, at), now, at)
+
+    def _door(self, device_id: bytes) -> BlockDoor:
+        return self._doors.setdefault(device_id, BlockDoor())
+
+    # --- the gas meter's mailbox, mirror and copy ---
+
+    def _give(self, gas_meter_id: bytes, now: float, at: int) -> None:
+        """Answer a GET; the proxy sees in passing what the meter is given."""
+        message, remaining = self.hub.fetch(gas_meter_id, at)
+        if message is not None and self.parts.gpf is not None:
+            whole = self._taps[0].take(message, at)
+            if whole is not None:
+                self.parts.gpf.passes(whole)
+        handle = self._radios.hub.answer_get(gas_meter_id, message, remaining, now)
+        if message is not None:
+            self._await(handle, Deliver(gas_meter_id, message))
+        self._notify(at)
+
+    def _tap_response(self, peer: bytes, message: bytes, at: int) -> None:
+        gas = self.parts.gas
+        if self.parts.gpf is None or gas is None or peer != gas.meter.entity_id:
+            return
+        whole = self._taps[1].take(message, at)
+        if whole is not None:
+            self.parts.gpf.answered(whole, at)
+
+    def _notify(self, at: int) -> None:
+        """Tell the mirror whether something waits for the gas meter."""
+        if self.parts.gas is not None:
+            device_id = self.parts.gas.meter.entity_id
+            waits = self.hub.waiting_for(device_id, at) > 0
+            self._radios.hub.notify(device_id, Flag.TUNNEL_MESSAGE_PENDING if waits else 0)
+
+    # --- the Device Log ---
+
+    def _log_changed(self, state: ChfState) -> None:
+        """Whoever is listed and within reach may speak; whoever is not, may not."""
+        chf = self.parts.chf
+        assert chf is not None
+        for entry in state.device_log:
+            neighbour = self.parts.neighbours.get(entry.device_id)
+            if neighbour is not None and not entry.key_hash:
+                # A device that is listed joins at once, while its window is open: key establishment is not modelled.
+                chf.joined(entry.device_id, neighbour.device_type, neighbour.key, state.changed_at)
+        listed = {entry.device_id: entry for entry in chf.state.device_log}
+        known = [LogEntry(e.device_id, e.device_type) for e in listed.values() if e.device_type is not None]
+        inside = [LogEntry(chf.entity_id, DeviceType.CHF)]
+        inside += [LogEntry(self.parts.gpf.entity_id, DeviceType.GPF)] if self.parts.gpf is not None else []
+        self.hub.set_device_log([*known, *(entry for entry in inside if entry.device_id not in listed)])
+        radio = self._radios.hub
+        for device_id in [device_id for device_id in radio.node.neighbours if device_id not in listed]:
+            radio.forget(device_id, 0.0)
+        for device_id, neighbour in self.parts.neighbours.items():
+            if device_id in listed and listed[device_id].key_hash and device_id not in radio.node.neighbours:
+                self._admit(device_id, neighbour)
+
+    def _admit(self, device_id: bytes, neighbour: Neighbour) -> None:
+        radio = self._radios.hub
+        if neighbour.device_type is DeviceType.GSME:
+            radio.admit_gas(device_id, neighbour.short_address)
+        elif neighbour.device_type is DeviceType.HHT:
+            radio.admit_handheld(device_id, neighbour.short_address)
+        else:
+            tunnel = neighbour.device_type is not DeviceType.TYPE_2
+            radio.admit(device_id, neighbour.short_address, tunnel=tunnel)
+
+    # --- the meters ---
 
     def _at_meter(self, event: Event, now: float, at: int) -> None:
         match event:
             case MessageReceived(data=message):
-                for answer in self.meter.receive(message, at):
-                    self._radios.meter.send(answer, now)
+                whole = self._door(self.meter.entity_id).take(message, at)
+                if whole is not None:
+                    self._from_meter(self.meter.receive(whole, at), now)
             case ZseReceived(command=LocalChangeSupply()):
-                done = self.meter.customer_enable()
-                self._tell("meter_button_answered", device_id=self.meter.entity_id.hex(), use_case="PECS03", done=done)
-                self._radios.meter.answer_zse(event, Status.SUCCESS if done else Status.FAILURE, now)
+                self._pressed(event, "PECS03", done=self.meter.customer_enable(), now=now)
+            case ZseReceived(command=SelectAvailableEmergencyCredit()):
+                self._pressed(event, "PECS02", done=self.meter.customer_emergency_credit(), now=now)
             case ZseReceived():
                 self._radios.meter.answer_zse(event, Status.UNSUPPORTED_CLUSTER_COMMAND, now)
             case Dropped(reason=reason, detail=detail):
@@ -101,9 +318,32 @@ class Premises:
             case _:
                 pass
 
-    def _deliver(self, deliveries: Iterable[Deliver], now: float) -> None:
-        for delivery in deliveries:
-            if delivery.device_id is None:
-                self._to_wan(delivery.message)
-            else:
-                self._radios.hub.send(delivery.device_id, delivery.message, now)
+    def _pressed(self, event: ZseReceived, use_case: str, *, done: bool, now: float) -> None:
+        self._tell("meter_button_answered", device_id=self.meter.entity_id.hex(), use_case=use_case, done=done)
+        self._radios.meter.answer_zse(event, Status.SUCCESS if done else Status.FAILURE, now)
+
+    def _from_meter(self, answers: Iterable[bytes], now: float) -> None:
+        for answer in answers:
+            for piece in cut(answer, TRANSFER_OCTETS_MAX):
+                self._radios.meter.send(piece, now)
+
+    def _at_gas_meter(self, gas: Gas, event: Event, now: float, at: int) -> None:
+        match event:
+            case WokeUp():
+                self._from_gas_meter(gas, gas.meter.tick(at), now)
+            case MessageReceived(data=message):
+                whole = self._door(gas.meter.entity_id).take(message, at)
+                if whole is not None:
+                    self._from_gas_meter(gas, gas.meter.receive(whole, at), now)
+            case FellAsleep(awake_s=awake_s, frames=frames):
+                device_id = gas.meter.entity_id.hex()
+                self._tell("gas_meter_slept", device_id=device_id, awake_ms=round(awake_s * 1_000), frames=frames)
+            case Dropped(reason=reason, detail=detail):
+                self._tell("han_frame_dropped", at_device="gas meter", reason=reason, detail=detail)
+            case _:
+                pass
+
+    def _from_gas_meter(self, gas: Gas, answers: Iterable[bytes], now: float) -> None:
+        for answer in answers:
+            for piece in cut(answer, PUT_OCTETS_MAX):
+                gas.radio.put(piece, now)
