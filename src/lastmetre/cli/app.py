@@ -10,7 +10,8 @@ import typer
 from typer.exceptions import TyperException
 
 from lastmetre import __version__
-from lastmetre.cli import app_duis
+from lastmetre.cli import app_duis, order_commands
+from lastmetre.cli.audit_commands import audit
 from lastmetre.cli.bench import bench
 from lastmetre.cli.problems import EXIT_USAGE, ProblemError
 
@@ -28,6 +29,8 @@ conformance = typer.Typer(no_args_is_help=True, help="Check this program against
 app.add_typer(conformance, name="conformance")
 app_duis.register(app, conformance)
 app.add_typer(bench, name="bench")
+app.add_typer(audit, name="audit")
+order_commands.register(app)
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of words.")]
 Message = Annotated[str, typer.Argument(help="A GBCS message: hex, base64, a file, or - for standard input.")]
