@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from lastmetre.agent.core import Binding, StoreAndForward
 from lastmetre.gbcs.message import Cra, GroupingHeader, Message, OtherInformation, encode_message
-from lastmetre.relay import Envelope, Receipt, decode_receipt, encode_envelope, make_envelope
+from lastmetre.relay import CommandClass, Envelope, Receipt, decode_receipt, encode_envelope, make_envelope
 
 if TYPE_CHECKING:
     from lastmetre.agent.ports import Store
@@ -16,6 +16,7 @@ SUPPLIER = bytes.fromhex("00005eef10000010")
 ESME, HUB, GPF, PPMID = (bytes.fromhex(f"00005eef100000{last}") for last in ("a0", "a2", "a3", "a4"))
 ELSEWHERE = bytes.fromhex("00005eef100000b2")
 ECS44 = 0x0044
+TOP_UP = CommandClass.TOP_UP
 _MAC = bytes(range(12))
 
 
@@ -32,13 +33,13 @@ def answer(counter: int, source: bytes = ESME, cra: Cra = Cra.RESPONSE, content:
 
 
 def envelope(order_id: str, message: bytes, expires_at: int = NOW + 3_600, hub: bytes = HUB, to: bytes = ESME) -> bytes:
-    """An envelope as the supplier sends it."""
-    return encode_envelope(make_envelope(order_id, hub, to, expires_at, message))
+    """The content of an envelope; of the class that nothing supersedes, so that several may be open at once."""
+    return encode_envelope(make_envelope(order_id, hub, to, expires_at, message, command_class=TOP_UP))
 
 
 def plain(order_id: str, counter: int, expires_at: int = NOW + 3_600) -> Envelope:
     """The envelope of an ordinary Command, as a value."""
-    return make_envelope(order_id, HUB, ESME, expires_at, command(counter))
+    return make_envelope(order_id, HUB, ESME, expires_at, command(counter), command_class=TOP_UP)
 
 
 class Told:

@@ -12,7 +12,6 @@ from lastmetre.agent.limits import (
     OFFER_RETRY_S,
     REMEMBER_S,
     RESPONSES_PER_COMMAND_MAX,
-    TUNNEL_MESSAGE_OCTETS_MAX,
 )
 from lastmetre.agent.states import MOVES, OPEN, Happening, State
 from lastmetre.gbcs.message import Cra
@@ -63,7 +62,7 @@ def test_a_command_goes_up_unchanged_and_its_response_comes_back(store: SqliteAg
     agent = make_agent(store, told)
     agent.take(envelope("order-1", command(7)), NOW)
     assert [receipt.kind for receipt in collect(agent)] == [ReceiptKind.TAKEN]
-    assert _send(agent, NOW + 1) == Offer("order-1", command(7))
+    assert _send(agent, NOW + 1) == Offer("order-1", command(7), (command(7),))
     agent.from_tunnel(answer(7), NOW + 2)
     by_tunnel, response = collect(agent)
     assert (by_tunnel.kind, by_tunnel.at, by_tunnel.message) == (ReceiptKind.TAKEN_BY_TUNNEL, NOW + 1, None)
@@ -93,7 +92,6 @@ def test_it_is_stored_before_it_is_acknowledged(store: SqliteAgentStore) -> None
         (envelope("order-1", answer(7, cra=Cra.RESPONSE), to=ESME), "not_a_command"),
         (envelope("order-1", b"\xdd\x00 not a message"), "not_a_command"),
         (envelope("order-1", b"\xdd" + command(7)[command(7).index(b"\xdf") + 1 :]), "not_a_command"),
-        (envelope("order-1", command(7, content=bytes(TUNNEL_MESSAGE_OCTETS_MAX))), "too_long_for_tunnel"),
         (encode_envelope(plain("order-1", 7))[:-1], None),
         (b"", None),
     ],
@@ -295,7 +293,7 @@ def test_a_command_that_will_not_go_does_not_hold_up_the_rest(store: SqliteAgent
         assert agent.next_offer(now + pause_s - 1) is None
         now += pause_s
         offer = _offer(agent, now)
-        assert offer == Offer("bad", command(1))
+        assert offer == Offer("bad", command(1), (command(1),))
         agent.transfer_failed(offer, "no_answer", now)
     assert agent.next_wake_at() == now + OFFER_RETRY_S[-1]
 

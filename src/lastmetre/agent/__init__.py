@@ -8,6 +8,8 @@ Rules this party keeps:
 * It serves one home: what is for another hub, or for a device that is not on its list, is refused.
 * It says what it saw and no more: the furthest is that the tunnel took a Command. The supplier judges the Response.
 * After a restart, and when the hub opens its tunnel anew, what has had no Response is offered again.
+* A later Command for the same device, top-ups apart, supersedes the earlier: it is not offered any more.
+* Its clock never goes back, over power cuts too, and a supplier's signed time helps on one that is behind.
 
 ``core`` decides, without sockets, files, clock or randomness; ``runner`` drives it over the ports; ``keypad`` is what
 the customer's buttons do.
@@ -24,6 +26,9 @@ Events told (key=value; identifiers and messages in hex):
 ``command_taken_by_tunnel``           order_id, message_code
 ``command_not_taken_by_tunnel``       order_id, reason, retry_s
 ``command_expired``                   order_id, offered
+``command_superseded``                order_id, offered: a later one for the same device was taken
+``permit_renewed``                    order_id: the Command is offered again behind the new one
+``permit_answered``                   status, serial: the hub's word, which proves nothing
 ``response_received``                 order_id, message_code, message
 ``response_repeated``                 order_id
 ``tunnel_message_ignored``            reason, message

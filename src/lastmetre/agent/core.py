@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from lastmetre.agent.limits import (
+    BLOCK_OCTETS,
     COMMANDS_OPEN_MAX,
     COMMANDS_REMEMBERED_MAX,
     OFFER_RETRY_S,
@@ -23,10 +24,12 @@ from lastmetre.agent.limits import (
     TUNNEL_MESSAGE_OCTETS_MAX,
 )
 from lastmetre.agent.ports import CommandKey, HeldCommand, NewCommand
-from lastmetre.agent.states import MOVES, Happening, State
+from lastmetre.agent.states import MOVES, OPEN, Happening, State
+from lastmetre.gbcs.blocks import split
 from lastmetre.gbcs.errors import GbcsDecodeError
 from lastmetre.gbcs.message import Cra, GroupingHeader, read_header
 from lastmetre.relay import (
+    CommandClass,
     Envelope,
     Receipt,
     ReceiptKind,
@@ -36,6 +39,7 @@ from lastmetre.relay import (
     encode_receipt,
 )
 from lastmetre.relay.limits import MESSAGE_OCTETS_MAX
+from lastmetre.relay.permit import ANSWER_TAG, decode_answer
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -57,10 +61,13 @@ class Binding:
 
 @dataclass(frozen=True, slots=True)
 class Offer:
-    """A Command to pass up the tunnel, exactly as it came."""
+    """A Command to pass up the tunnel, exactly as it came; ``messages`` is what goes up, one transfer each: the permit
+    if there is one, then the Command or, when it is longer than a transfer, its blocks.
+    """
 
     order_id: str
     command: bytes
+    messages: tuple[bytes, ...]
 
 
 @dataclass(slots=True)
@@ -79,6 +86,7 @@ class StoreAndForward:
         self._store = store
         self._tell = tell
         self._floor = store.latest_at()
+        self._ahead_s = 0
         self._in_flight: str | None = None
         self._tunnel_open = False
         # What to offer and when: everything open after a start, and after the hub opened its tunnel anew.
@@ -101,9 +109,12 @@ class StoreAndForward:
             self._tell("envelope_malformed", order_id=error.order_id, field=error.field, reason=error.reason)
             self._refuse(error.order_id, error.digest, "malformed", now)
             return True
+        # Signed time: a clock that was lost with the power is behind it, and is helped on.
+        self._ahead_s += max(envelope.sent_at - now, 0)
+        now = max(now, envelope.sent_at)
         held = self._store.by_order(envelope.order_id)
         if held is not None and held.digest == envelope.digest:
-            self._repeat(held, now)
+            self._repeat(held, envelope, now)
             return True
         header = _command_header(envelope)
         reason = "order_id_used_before" if held else self._fault(envelope, header)
@@ -128,8 +139,8 @@ class StoreAndForward:
             return "not_a_command"
         if header.business_target_id != envelope.target_id:
             return "target_is_not_the_commands"  # else an envelope could name one device and carry for another
-        if len(envelope.command) > TUNNEL_MESSAGE_OCTETS_MAX:
-            return "too_long_for_tunnel"
+        if self._is_superseded(_key(header), envelope.command_class):
+            return "superseded"
         held = self._store.by_key(_key(header))
         if held is not None and (held.state is not State.EXPIRED or held.digest != envelope.digest):
             return "held_under_another_order"  # an expired Command may come again, the same, with more time
@@ -145,6 +156,8 @@ class StoreAndForward:
             header.message_code,
             envelope.expires_at,
             envelope.command,
+            envelope.command_class,
+            envelope.permit,
         )
         receipt = Receipt(envelope.order_id, ReceiptKind.TAKEN, now, envelope.digest)
         self._store.add(command, encode_receipt(receipt), now)
@@ -159,8 +172,13 @@ class StoreAndForward:
             command=envelope.command.hex(),
         )
 
-    def _repeat(self, held: HeldCommand, now: int) -> None:
-        """The same order again: say again what was said last, offer nothing. Its other fields change nothing."""
+    def _repeat(self, held: HeldCommand, envelope: Envelope, now: int) -> None:
+        """The same order again: say again what was said last. Nothing but a new permit makes it be offered again."""
+        if envelope.permit not in {None, held.permit} and held.state in OPEN:
+            assert envelope.permit is not None
+            self._store.renew(held.order_id, envelope.permit, now)
+            self._to_offer[held.order_id] = _Retry()
+            self._tell("permit_renewed", order_id=held.order_id)
         self._store.queue(held.receipt, now)
         self._tell("envelope_repeated", order_id=held.order_id, state=held.state.value)
 
@@ -222,7 +240,7 @@ class StoreAndForward:
                 again=held.state is not State.TAKEN,
                 command=held.command.hex(),
             )
-            return Offer(held.order_id, held.command)
+            return Offer(held.order_id, held.command, _messages(held))
         return None
 
     def transfer_accepted(self, offer: Offer, now: int) -> None:
@@ -252,6 +270,9 @@ class StoreAndForward:
     def from_tunnel(self, message: bytes, now: int) -> None:
         """A message came down. A Response to a Command of ours goes to the supplier; the rest has other roads."""
         now = self._time(now)
+        if message[:1] == bytes((ANSWER_TAG,)):
+            self._permit_answered(message)
+            return
         reason, key = _answered_key(message)
         held = None if key is None else self._store.by_key(key)
         if held is None:
@@ -259,6 +280,15 @@ class StoreAndForward:
             self._tell("tunnel_message_ignored", reason=reason, message=message[:MESSAGE_OCTETS_MAX].hex())
             return
         self._answer(held, message, now)
+
+    def _permit_answered(self, message: bytes) -> None:
+        """The hub about a permit. It proves nothing and moves nothing; who stands by may read it."""
+        try:
+            answer = decode_answer(message)
+        except RelayDecodeError as error:
+            self._tell("tunnel_message_ignored", reason=f"{error.field}_{error.reason}", message=message[:64].hex())
+            return
+        self._tell("permit_answered", status=answer.status.name.lower(), serial=str(answer.serial))
 
     def _answer(self, held: HeldCommand, message: bytes, now: int) -> None:
         if held.state is State.ANSWERED and decode_receipt(held.receipt).message == message:
@@ -291,26 +321,54 @@ class StoreAndForward:
             self._store.move(held.order_id, held.state, after, encode_receipt(receipt), now)
             self._to_offer.pop(held.order_id, None)
             self._tell("command_expired", order_id=held.order_id, offered=offered)
+        self._supersede(now)
         count = self._store.forget(now - REMEMBER_S)
         if count:
             self._tell("commands_forgotten", count=count)
+
+    def _supersede(self, now: int) -> None:
+        """Drop what a later Command for the same device has overtaken: of a lane, one alone is wanted."""
+        for held in self._store.open_commands():
+            if held.order_id == self._in_flight or not self._is_superseded(held.key, held.command_class):
+                continue
+            offered = held.state is not State.TAKEN
+            reason = "superseded_offered" if offered else "superseded_not_offered"
+            receipt = Receipt(held.order_id, ReceiptKind.EXPIRED, now, held.digest, None, reason)
+            after = MOVES[held.state, Happening.SUPERSEDE]
+            self._store.move(held.order_id, held.state, after, encode_receipt(receipt), now)
+            self._to_offer.pop(held.order_id, None)
+            self._tell("command_superseded", order_id=held.order_id, offered=offered)
+
+    def _is_superseded(self, key: CommandKey, command_class: CommandClass) -> bool:
+        if command_class is CommandClass.TOP_UP:
+            return False  # the UTRN cache knows no order
+        highest = self._store.highest_counter(key.originator_id, key.target_id)
+        return highest is not None and key.originator_counter < highest
 
     def next_wake_at(self) -> int | None:
         """When ``next_offer`` is worth asking again if nothing comes in before: the next expiry or the next retry."""
         times = [held.expires_at for held in self._store.open_commands()]
         if self._tunnel_open and self._in_flight is None:
             times += [retry.not_before for retry in self._to_offer.values()]
-        return min(times, default=None)
+        return min(times) - self._ahead_s if times else None
 
     def _time(self, now: int) -> int:
         """``now``, never before what the store has seen: a clock set back must not revive what has expired (R09)."""
-        self._floor = max(self._floor, now)
+        self._floor = max(self._floor, now + self._ahead_s)
         return self._floor
 
     def _held(self, order_id: str) -> HeldCommand:
         held = self._store.by_order(order_id)
         assert held is not None, "a Command on its way up is never forgotten"
         return held
+
+
+def _messages(held: HeldCommand) -> tuple[bytes, ...]:
+    """What goes up the tunnel for a Command, in order. Cutting adds routing headers and changes no octet of it."""
+    permit = () if held.permit is None else (held.permit,)
+    if len(held.command) <= TUNNEL_MESSAGE_OCTETS_MAX:
+        return (*permit, held.command)
+    return (*permit, *split(held.command, BLOCK_OCTETS))
 
 
 def _key(header: GroupingHeader) -> CommandKey:

@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import Final
 
 TUNNEL_MESSAGE_OCTETS_MAX: Final = 1_500
-"""What the GBCS tunnel carries in one transfer (HAN reference 0.1). Longer Commands need block transfer, which this
-version does not cut: they are refused."""
+"""What the GBCS tunnel carries in one transfer (HAN reference 0.1). Longer Commands go in blocks."""
+
+BLOCK_OCTETS: Final = 1_200
+"""Octets of a Command in one block (permit reference, rule 4)."""
 
 COMMANDS_OPEN_MAX: Final = 64
 """Commands waiting at once. A home needs a handful; the bound keeps a flash memory from filling."""

@@ -8,6 +8,7 @@ from typing import Protocol
 
 from lastmetre.agent.errors import BearerDownError, ReceiptRefusedError, StoreError, TunnelDownError
 from lastmetre.agent.states import State
+from lastmetre.relay import CommandClass
 
 __all__ = [
     "Bearer",
@@ -54,6 +55,8 @@ class HeldCommand:
     responses: int
     receipt: bytes
     """The latest receipt made for it: what a repeated envelope is answered with."""
+    command_class: CommandClass = CommandClass.ORDINARY
+    permit: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +69,8 @@ class NewCommand:
     message_code: int
     expires_at: int
     command: bytes
+    command_class: CommandClass = CommandClass.ORDINARY
+    permit: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +98,10 @@ class Store(Protocol):
         """
         ...
 
+    def renew(self, order_id: str, permit: bytes, at: int) -> None:
+        """Keep another permit for a Command; it changes nothing else."""
+        ...
+
     def queue(self, receipt: bytes, at: int) -> None:
         """Queue a receipt that changes no Command. One that waits already is not queued twice."""
         ...
@@ -115,6 +124,10 @@ class Store(Protocol):
 
     def open_commands(self) -> Sequence[HeldCommand]:
         """Commands that may still be offered, in order of arrival."""
+        ...
+
+    def highest_counter(self, originator_id: bytes, target_id: bytes) -> int | None:
+        """The highest counter remembered for this pair, top-ups apart; ``None`` when there is none."""
         ...
 
     def count(self) -> int:

@@ -121,8 +121,9 @@ class Runner:
                 await self._idle()
                 continue
             try:
-                async with asyncio.timeout(TRANSFER_S):
-                    await self._tunnel.transfer(offer.command)
+                for message in offer.messages:
+                    async with asyncio.timeout(TRANSFER_S):
+                        await self._tunnel.transfer(message)
             except TunnelDownError as error:
                 self._core.transfer_failed(offer, error.reason, self._clock.now())
             except TimeoutError:

@@ -1,7 +1,8 @@
 """The life of a Command in the agent: one table.
 
     TAKEN --offer--> OFFERED --accept--> BY_TUNNEL
-      any of them --response--> ANSWERED;  any of the first three --expire--> EXPIRED --response--> ANSWERED
+      any of them --response--> ANSWERED
+      any of the first three --expire or supersede--> EXPIRED --response--> ANSWERED
 
 A Command is marked OFFERED in the store *before* its first octet goes up the tunnel: after a power cut the agent must
 know that the Command may be at large.
@@ -25,7 +26,7 @@ class State(StrEnum):
     ANSWERED = "answered"
     """A message that answers it came down the tunnel."""
     EXPIRED = "expired"
-    """Its time passed without an answer; it is never offered again."""
+    """Its time passed, or another superseded it, without an answer; it is never offered again."""
 
 
 class Happening(StrEnum):
@@ -35,6 +36,8 @@ class Happening(StrEnum):
     ACCEPT = "accept"
     RESPONSE = "response"
     EXPIRE = "expire"
+    SUPERSEDE = "supersede"
+    """A Command with a higher counter for the same device was taken: this one would be refused, or run before it."""
 
 
 OPEN: Final = frozenset({State.TAKEN, State.OFFERED, State.BY_TUNNEL})
@@ -55,5 +58,8 @@ MOVES: Final = {
     (State.TAKEN, Happening.EXPIRE): State.EXPIRED,
     (State.OFFERED, Happening.EXPIRE): State.EXPIRED,
     (State.BY_TUNNEL, Happening.EXPIRE): State.EXPIRED,
+    (State.TAKEN, Happening.SUPERSEDE): State.EXPIRED,
+    (State.OFFERED, Happening.SUPERSEDE): State.EXPIRED,
+    (State.BY_TUNNEL, Happening.SUPERSEDE): State.EXPIRED,
 }
 """Every move there is; anything else is a mistake in this program."""

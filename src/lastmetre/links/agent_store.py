@@ -13,12 +13,13 @@ import sqlite3
 from typing import TYPE_CHECKING, Final, Self
 
 from lastmetre.agent.ports import CommandKey, HeldCommand, NewCommand, State, StoreError, WaitingReceipt
+from lastmetre.relay import CommandClass
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
-SCHEMA_VERSION: Final = 1
+SCHEMA_VERSION: Final = 2
 LOCK_WAIT_S: Final = 5.0
 """How long to wait for a predecessor's lock: a killed process lets go at once, a stopping one needs a moment."""
 
@@ -38,7 +39,9 @@ CREATE TABLE commands (
     command BLOB NOT NULL,
     state TEXT NOT NULL CHECK (state IN ('taken', 'offered', 'by_tunnel', 'answered', 'expired')),
     responses INTEGER NOT NULL DEFAULT 0,
-    receipt BLOB NOT NULL                       -- the latest one made for it
+    receipt BLOB NOT NULL,                      -- the latest one made for it
+    command_class INTEGER NOT NULL,
+    permit BLOB                                 -- for the hub, sent ahead of the Command
 ) STRICT;
 CREATE INDEX commands_by_key ON commands (originator_id, target_id, originator_counter);
 CREATE TABLE receipts (
@@ -48,7 +51,7 @@ CREATE TABLE receipts (
 """
 _COLUMNS: Final = (
     "number, order_id, digest, originator_id, target_id, originator_counter, message_code, expires_at, command, state,"
-    " responses, receipt"
+    " responses, receipt, command_class, permit"
 )
 
 
@@ -128,11 +131,14 @@ class SqliteAgentStore:
             command.command,
             State.TAKEN.value,
             receipt,
+            int(command.command_class),
+            command.permit,
         )
         with self._change(at):
             self._db.execute(
                 "INSERT INTO commands (order_id, digest, originator_id, target_id, originator_counter, message_code,"
-                " expires_at, command, state, receipt) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                " expires_at, command, state, receipt, command_class, permit)"
+                " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 values,
             )
             self._queue(receipt)
@@ -150,6 +156,11 @@ class SqliteAgentStore:
                 raise StoreError(f"order {order_id} is not {before.value} in the store")
             if receipt is not None:
                 self._queue(receipt)
+
+    def renew(self, order_id: str, permit: bytes, at: int) -> None:
+        """Keep another permit for a Command; it changes nothing else."""
+        with self._change(at):
+            self._db.execute("UPDATE commands SET permit = ? WHERE order_id = ?", (permit, order_id))
 
     def queue(self, receipt: bytes, at: int) -> None:
         """Queue a receipt that changes no Command."""
@@ -187,6 +198,17 @@ class SqliteAgentStore:
         """Commands that may still be offered, in order of arrival."""
         return self._commands("WHERE state IN ('taken', 'offered', 'by_tunnel') ORDER BY number")
 
+    def highest_counter(self, originator_id: bytes, target_id: bytes) -> int | None:
+        """The highest counter remembered for this pair, top-ups apart; eight octets sort as numbers do."""
+        rows = self._rows(
+            "SELECT max(originator_counter) FROM commands"
+            " WHERE originator_id = ? AND target_id = ? AND command_class <> ?",
+            originator_id,
+            target_id,
+            int(CommandClass.TOP_UP),
+        )
+        return None if rows[0][0] is None else int.from_bytes(rows[0][0], "big")
+
     def count(self) -> int:
         """Commands remembered, in any state."""
         return self._number("SELECT count(*) FROM commands")
@@ -217,6 +239,8 @@ class SqliteAgentStore:
                 State(state),
                 responses,
                 receipt,
+                CommandClass(command_class),
+                permit,
             )
             for (
                 number,
@@ -231,6 +255,8 @@ class SqliteAgentStore:
                 state,
                 responses,
                 receipt,
+                command_class,
+                permit,
             ) in self._rows(f"SELECT {_COLUMNS} FROM commands {where}", *values)  # noqa: S608  # constants of this file
         ]
 

@@ -59,7 +59,6 @@ REASON_CODES: Final = {
     "another_device": 17,
     "not_a_command": 18,
     "target_is_not_the_commands": 19,
-    "too_long_for_tunnel": 20,
     "order_id_used_before": 21,
     "held_under_another_order": 22,
     "store_full": 23,

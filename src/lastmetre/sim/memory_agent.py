@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from lastmetre.agent.ports import HeldCommand, NewCommand, State, StoreError, WaitingReceipt
 from lastmetre.agent.states import OPEN
+from lastmetre.relay import CommandClass
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -50,6 +51,8 @@ class MemoryAgentStore:
             State.TAKEN,
             0,
             receipt,
+            command.command_class,
+            command.permit,
         )
         self._queue(receipt, at)
         self._life.write("add", "after")
@@ -124,6 +127,24 @@ class MemoryAgentStore:
     def waiting_receipt_count(self) -> int:
         """As in the port."""
         return len(self._memory.receipts)
+
+    def renew(self, order_id: str, permit: bytes, at: int) -> None:
+        """As in the port."""
+        self._life.write("renew", "before")
+        self._memory.commands[order_id] = replace(self._memory.commands[order_id], permit=permit)
+        self._memory.at = max(self._memory.at, at)
+        self._life.write("renew", "after")
+
+    def highest_counter(self, originator_id: bytes, target_id: bytes) -> int | None:
+        """As in the port."""
+        self._life.check()
+        pair = (originator_id, target_id)
+        counters = (
+            held.key.originator_counter
+            for held in self._memory.commands.values()
+            if held.command_class is not CommandClass.TOP_UP and (held.key.originator_id, held.key.target_id) == pair
+        )
+        return max(counters, default=None)
 
     def latest_at(self) -> int:
         """As in the port."""
