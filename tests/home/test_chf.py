@@ -211,14 +211,13 @@ def test_log_and_counter_survive_a_restart() -> None:
 def test_one_hht_at_a_time_and_nothing_of_it_stays() -> None:
     """Listed with its Alert, a second refused, removed by CCS02 or at its end, and not in the Historic Device Log."""
     one = chf()
-    alerts = one.list_hht(HHT, NOW)
+    alerts = one.list_hht(HHT, b"key", NOW)
     assert alerts is not None
     assert len(alerts) == 1
-    assert one.list_hht(PPMID, NOW) is None
-    one.joined(HHT, DeviceType.HHT, b"key", NOW)
+    assert one.list_hht(PPMID, b"key", NOW) is None
     one.receive(remove(1, HHT), NOW)
     assert one.state.historic_log == ()
-    assert one.list_hht(HHT, NOW) is not None
+    assert one.list_hht(HHT, b"key", NOW) is not None
     assert len(one.remove_hht(NOW)) == 1
     assert (one.state.hht, one.remove_hht(NOW)) == (None, [])
 
@@ -227,7 +226,7 @@ def test_the_hht_clock_neither_stretches_nor_restarts() -> None:
     """Power cuts, a calendar set back and one set forward: eighteen hours at most, by whichever clock ran further."""
     store = MemoryStore()
     one = chf(store)
-    one.list_hht(HHT, NOW)
+    one.list_hht(HHT, b"key", NOW)
     assert one.hht_clock(NOW + 3_600, 3_600) == HHT_LIFE_S - 3_600
     again = chf(store)
     assert again.hht_clock(NOW + 7_200, 0) == HHT_LIFE_S - 7_200

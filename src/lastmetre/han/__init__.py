@@ -6,7 +6,8 @@ Pure: frames and the time go in, frames and events come out. Facts and labels: `
 * ``zep``, ``pcap``: how it travels between processes and lies in a capture file;
 * ``node``: a Zigbee node: acknowledgements, fragments, duplicates, forwarding;
 * ``tunnel``: the two ends of a tunnel; ``devices``: a whole hub, ESME or PPMID; ``medium``: the air between them;
-* ``mirror``, ``gb_header``, ``sleepy``: a gas meter's mirror, the header of its tunnel, and the meter that sleeps.
+* ``mirror``, ``gb_header``, ``sleepy``: a gas meter's mirror, the header of its tunnel, and the meter that sleeps;
+* ``handheld``: a terminal in the field.
 
 What a real network has and this one has not: NWK and APS security, MAC acknowledgements, routing, key establishment,
 flow control. These frames are what a secured network carries inside; nobody may take them for what it emits.
@@ -31,6 +32,7 @@ from lastmetre.han.events import (
     ZseFailed,
     ZseReceived,
 )
+from lastmetre.han.handheld import HandheldDevice
 from lastmetre.han.medium import Heard, Medium
 from lastmetre.han.mirror import Flag, Reported
 from lastmetre.han.node import Dropped, Node
@@ -48,6 +50,7 @@ __all__ = [
     "HanDecodeError",
     "HanError",
     "HanValueError",
+    "HandheldDevice",
     "Heard",
     "Hub",
     "LocalChangeSupply",

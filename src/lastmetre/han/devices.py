@@ -66,7 +66,7 @@ from lastmetre.han.node import (
 )
 from lastmetre.han.tunnel import TunnelClient, TunnelServer, answer, answer_status
 from lastmetre.han.tunnelling import CLUSTER as TUNNELING
-from lastmetre.han.zcl import DefaultResponse, Status, parse_zcl, read_default_response
+from lastmetre.han.zcl import DefaultResponse, Status, ZclFrame, parse_zcl, read_default_response
 from lastmetre.han.zdo import DEVICE_ANNOUNCE, DeviceAnnounce, parse_announce
 from lastmetre.han.zdo import ENDPOINT as ZDO_ENDPOINT
 from lastmetre.han.zdo import PROFILE as ZDO_PROFILE
@@ -75,6 +75,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
 T = TypeVar("T")
+
+OTA_UPGRADE: Final = 0x0019
+"""Images move by this cluster, never through a tunnel; this house has none to give (reference/han.md 3.5)."""
+QUERY_NEXT_IMAGE: Final = 0x01
+IMAGE_BLOCK: Final = 0x03
 
 
 class Core(Protocol[T]):
@@ -311,6 +316,8 @@ class Hub(_Endpoint):
     def _arrived(self, arrival: Arrival, now: float) -> list[Event] | None:
         if arrival.cluster == METERING:
             return self._mirrored(arrival, now)
+        if arrival.cluster == OTA_UPGRADE:
+            return self._no_image(arrival, now)
         if arrival.cluster != TUNNELING:
             return None
         if arrival.frame.from_server:
@@ -319,6 +326,17 @@ class Hub(_Endpoint):
         if arrival.destination_endpoint != MIRROR_ENDPOINT:
             return events
         return [self._unit(event, arrival) if isinstance(event, MessageReceived) else event for event in events]
+
+    def _no_image(self, arrival: Arrival, now: float) -> list[Event] | None:
+        """An OTA client asks for an image: there is none for it here. An OTA server's frames are not understood."""
+        frame = arrival.frame
+        answers = {QUERY_NEXT_IMAGE: QUERY_NEXT_IMAGE + 1, IMAGE_BLOCK: IMAGE_BLOCK + 2}
+        if frame.from_server or not frame.cluster_specific or frame.command not in answers:
+            return None
+        refusal = bytes((Status.NO_IMAGE_AVAILABLE,))
+        reply = ZclFrame(answers[frame.command], frame.sequence, refusal, from_server=True)
+        answer(self.node, arrival, reply, now)
+        return [Dropped("unsupported", "a firmware image was asked for", arrival.source_short)]
 
     @staticmethod
     def _unit(received: MessageReceived, arrival: Arrival) -> Event:

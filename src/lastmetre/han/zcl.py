@@ -29,6 +29,7 @@ class Status(IntEnum):
     MALFORMED_COMMAND = 0x80
     UNSUPPORTED_CLUSTER_COMMAND = 0x81
     NOT_FOUND = 0x8B
+    NO_IMAGE_AVAILABLE = 0x98
 
 
 @dataclass(frozen=True, slots=True)

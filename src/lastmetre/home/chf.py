@@ -262,12 +262,12 @@ class Chf:
         self.on_change(self.state)
         return True
 
-    def list_hht(self, device_id: bytes, now: int) -> list[bytes] | None:
+    def list_hht(self, device_id: bytes, key: bytes, now: int) -> list[bytes] | None:
         """List a hand-held terminal; ``None`` when another is listed or there is no room. Returns its CS14."""
         state = self.state
         if state.hht is not None or state.find(device_id) is not None or len(state.device_log) >= DEVICE_LOG_MAX:
             return None
-        entry = Listed(device_id, DeviceType.HHT, b"", now)
+        entry = Listed(device_id, DeviceType.HHT, link_key_hash(device_id, key), now)
         return self._changed(replace(state, device_log=(*state.device_log, entry), hht_spent_s=0, hht_seen_at=now), now)
 
     def remove_hht(self, now: int) -> list[bytes]:

@@ -273,7 +273,7 @@ class CommsHub:
         refusal = allowed(self.settings.policy, road, header, sender_id, target_type)
         if refusal is None and target is None:
             refusal = Refusal.UNKNOWN_TARGET
-        if refusal is None and sender_id is not None and not self._within_rate(sender_id, now):
+        if refusal is None and sender_id is not None and road is Road.PPMID and not self._within_rate(sender_id, now):
             refusal = Refusal.RATE
         if refusal is not None:
             return self._refuse(refusal, road, header, message, now)

@@ -51,6 +51,7 @@ if TYPE_CHECKING:
     from lastmetre.home.esme import Esme
     from lastmetre.home.gas.gsme import Gsme
     from lastmetre.home.gpf import Gpf
+    from lastmetre.home.hht import HhtDesk
     from lastmetre.home.ports import Tell
 
 COORDINATOR: Final = 0x0000
@@ -91,6 +92,7 @@ class Parts:
     chf: Chf | None = None
     gpf: Gpf | None = None
     neighbours: Mapping[bytes, Neighbour] = field(default_factory=dict)
+    desk: HhtDesk | None = None
 
 
 class _Inside(Protocol):
@@ -130,6 +132,7 @@ class Premises:
         self.medium: Medium[Event] = Medium(cores)
         inside: list[_Inside] = [part for part in (self.parts.chf, self.parts.gpf) if part is not None]
         self._inside = {part.entity_id: part for part in inside}
+        self._neighbours = dict(self.parts.neighbours)
         self._doors: dict[bytes, BlockDoor] = {}
         self._taps = BlockDoor(), BlockDoor()
         self._on_the_way: dict[int, Deliver] = {}
@@ -154,8 +157,29 @@ class Premises:
             self._from_gas_meter(self.parts.gas, self.parts.gas.meter.tick(at), now)
         if self.parts.gpf is not None:
             self.parts.gpf.tick(at)
+        if self.parts.desk is not None:
+            self._from_chf(self.parts.desk.tick(now, at), now, at)
         self.hub.expire(at)
         self._notify(at)
+
+    def hht_joins(self, device_id: bytes, neighbour: Neighbour, now: float, at: int) -> bool:
+        """A hand-held terminal comes with the key its session left it; whether it may speak from now on."""
+        desk = self.parts.desk
+        if desk is None or neighbour.short_address in {other.short_address for other in self._neighbours.values()}:
+            return False
+        self._neighbours[device_id] = neighbour
+        alerts = desk.join(device_id, neighbour.key, now, at)
+        if alerts is None:
+            del self._neighbours[device_id]
+            return False
+        self._from_chf(alerts, now, at)
+        return True
+
+    def _from_chf(self, messages: Iterable[bytes], now: float, at: int) -> None:
+        """What the hub's own function says unasked."""
+        assert self.parts.chf is not None
+        for message in messages:
+            self._deliver(self.hub.from_device(self.parts.chf.entity_id, message, at), now, at)
 
     def from_wan(self, message: bytes, now: float, at: int) -> None:
         """The WAN brought a message."""
@@ -273,7 +297,7 @@ class Premises:
         chf = self.parts.chf
         assert chf is not None
         for entry in state.device_log:
-            neighbour = self.parts.neighbours.get(entry.device_id)
+            neighbour = self._neighbours.get(entry.device_id)
             if neighbour is not None and not entry.key_hash:
                 # A device that is listed joins at once, while its window is open: key establishment is not modelled.
                 chf.joined(entry.device_id, neighbour.device_type, neighbour.key, state.changed_at)
@@ -285,8 +309,10 @@ class Premises:
         radio = self._radios.hub
         for device_id in [device_id for device_id in radio.node.neighbours if device_id not in listed]:
             radio.forget(device_id, 0.0)
-        for device_id, neighbour in self.parts.neighbours.items():
-            if device_id in listed and listed[device_id].key_hash and device_id not in radio.node.neighbours:
+        for device_id, neighbour in list(self._neighbours.items()):
+            if neighbour.device_type is DeviceType.HHT and device_id not in listed:
+                del self._neighbours[device_id]  # a terminal that left is a stranger again
+            elif device_id in listed and listed[device_id].key_hash and device_id not in radio.node.neighbours:
                 self._admit(device_id, neighbour)
 
     def _admit(self, device_id: bytes, neighbour: Neighbour) -> None:

@@ -1,0 +1,195 @@
+"""The hand-held terminal: when it may join, how long it stays, what it can carry and what it cannot; its pack."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from lastmetre.gbcs.axdr import OctetString
+from lastmetre.gbcs.dlms import Action, Obis
+from lastmetre.gbcs.message import Cra, parse_message
+from lastmetre.han import HandheldDevice
+from lastmetre.han.node import ZclReceived
+from lastmetre.han.zcl import ZclFrame, parse_zcl
+from lastmetre.home.chf import HHT_LIFE_S
+from lastmetre.home.hht import JOIN_WINDOW_S, FieldTool, HhtDesk
+from lastmetre.home.hht_pack import Pack, PackRefused, decode_pack, encode_pack, encode_responses
+from lastmetre.home.hub_policy import DeviceType, Policy
+from lastmetre.home.premises import Neighbour
+from lastmetre.home.supply import Supply
+from tests import own_world as own
+from tests.home.test_gpf import tariff
+from tests.home.test_premises import PAN, Home, ccs
+from tests.own_world import BROKER, CHF, DS, NETWORK_OPERATOR, NOW, PPMID, SUPPLIER
+
+HHT = bytes.fromhex("00005eef100000a7")
+HHT_SHORT = 0x7701
+KEY = b"session link key"
+
+
+class FieldVisit(Home):
+    """A home, and a terminal in the PPMID's place on the outer air."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.tool = FieldTool(HandheldDevice(HHT, HHT_SHORT, PAN, CHF, first_counter=9), ())
+        self.ppmid = self.tool.radio  # type: ignore[assignment]  # any core will do for the air
+        object.__setattr__(self.premises.parts, "desk", HhtDesk(self.chf, 0.0))
+
+    def joins(self) -> bool:
+        """The terminal's session succeeded; does the hub take it?"""
+        return self.premises.hht_joins(HHT, Neighbour(DeviceType.HHT, HHT_SHORT, KEY), self.now, self.at)
+
+    def _ppmid(self, events: list) -> None:  # type: ignore[type-arg]
+        super()._ppmid(events)
+        for event in events:
+            self.tool.happened(event, self.at)
+        self.tool.go_on(self.now)
+
+    def minutes(self, count: int) -> None:
+        """Let minutes pass as the process does."""
+        for _ in range(count):
+            self.run(60)
+            self.premises.tick(self.now, self.at)
+
+
+def test_a_terminal_plays_a_visit() -> None:
+    """Joined, it hands over Commands for meter and gas meter in order, and brings back every Response."""
+    visit = FieldVisit()
+    assert visit.joins()
+    visit.tool.commands = (own.arm(9), own.read_balance(10), tariff(1, 500))
+    visit.minutes(35)
+    assert visit.tool.is_done
+    assert [parse_message(response).header.cra for response in visit.tool.responses] == [Cra.RESPONSE] * 3
+    assert visit.meter.state.supply is Supply.ARMED
+    assert visit.tool.failed == []
+
+
+def test_today_s_setting_lets_a_terminal_carry_commands() -> None:
+    """HHT is today's road already: the policy for PPMIDs does not concern it."""
+    visit = FieldVisit()
+    visit.premises.hub.settings.policy = Policy.TODAY
+    assert visit.joins()
+    visit.tool.commands = (own.arm(9),)
+    visit.run(60)
+    assert visit.tool.is_done
+
+
+def test_it_joins_only_in_the_hour_after_power_on() -> None:
+    """At 59 minutes yes, at 60 no; and one at a time."""
+    visit = FieldVisit()
+    visit.now = JOIN_WINDOW_S - 1.0
+    assert visit.joins()
+    assert not visit.joins()
+    late = FieldVisit()
+    late.now = float(JOIN_WINDOW_S)
+    assert not late.joins()
+    assert late.chf.state.hht is None
+
+
+def test_after_eighteen_hours_it_is_a_stranger() -> None:
+    """Removed, its tunnel gone, its Commands unheard, its Response to the WAN alone, no trace in the logs."""
+    visit = FieldVisit()
+    visit.premises.wan_connected(NOW)
+    assert visit.joins()
+    visit.run(60)
+    visit.tool.commands = (tariff(1, 500),)
+    visit.now = float(HHT_LIFE_S)
+    visit.premises.tick(visit.now, visit.at)
+    assert visit.chf.state.hht is None
+    assert HHT not in {entry.device_id for entry in visit.chf.state.historic_log}
+    visit.tool.commands = (*visit.tool.commands, own.arm(9))
+    visit.minutes(10)
+    assert visit.meter.state.supply is Supply.OFF_BY_COMMAND
+    assert [parse_message(message).header.message_code for message in visit.wan][:2] == [0x18, 0x18]
+
+
+def test_the_hours_run_on_whatever_the_calendar_says() -> None:
+    """The hub's own clock counts when the calendar is set back: eighteen hours from the listing, no more."""
+    visit = FieldVisit()
+    assert visit.joins()
+    desk = visit.premises.parts.desk
+    assert desk is not None
+    assert desk.tick(HHT_LIFE_S / 2, NOW - 86_400) == []
+    assert desk.tick(HHT_LIFE_S - 2.0, NOW - 86_400) == []
+    assert desk.tick(float(HHT_LIFE_S), NOW - 86_400) != []
+
+
+def test_a_ccs02_ends_the_visit_early() -> None:
+    """By the WAN: the terminal is off the network, and its hour does not begin anew."""
+    visit = FieldVisit()
+    assert visit.joins()
+    visit.run(30)
+    removal = ccs("CCS02", 1, (Action(104, Obis.parse("0-0:30.3.0"), 2), OctetString(HHT)))
+    visit.premises.from_wan(removal, visit.now, visit.at)
+    visit.tool.commands = (own.arm(9),)
+    visit.minutes(10)
+    assert visit.meter.state.supply is Supply.OFF_BY_COMMAND
+    visit.now = float(JOIN_WINDOW_S)
+    assert not visit.joins()
+
+
+@pytest.mark.parametrize(("asked", "answered"), [(0x01, 0x02), (0x03, 0x05)])
+def test_nobody_is_given_a_firmware_image(asked: int, answered: int) -> None:
+    """An image query and a block request are answered "no image"; an OTA server's frame "unsupported"."""
+    visit = FieldVisit()
+    assert visit.joins()
+    visit.run(30)
+    node = visit.tool.radio.node
+    heard: list[ZclFrame] = []
+    original = node.receive
+
+    def listen(frame: bytes, now: float) -> list:  # type: ignore[type-arg]
+        indications = original(frame, now)
+        heard.extend(parse_zcl(i.zcl) for i in indications if isinstance(i, ZclReceived) and i.cluster == 0x0019)
+        return indications
+
+    node.receive = listen  # type: ignore[method-assign]
+    node.send(0, ZclFrame(asked, 77, bytes(9)).encode(), 0x0019, visit.now)
+    node.send(0, ZclFrame(0x00, 78, bytes(9), from_server=True).encode(), 0x0019, visit.now)
+    visit.run(5)
+    assert [(frame.command, frame.payload) for frame in heard] == [(answered, b"\x98"), (0x0B, b"\x00\x81")]
+    assert [values["reason"] for values in visit.told.of("han_frame_dropped")][-2:] == ["unsupported"] * 2
+
+
+def test_a_pack_is_read_as_it_was_made_and_by_its_issuer_s_certificate_alone() -> None:
+    """Changed, signed by another, of another version, or no pack at all: refused with words."""
+    pack = Pack(CHF, SUPPLIER, NOW, (own.arm(9), own.read_balance(10)))
+    data = encode_pack(pack, own.private_key(SUPPLIER, DS))
+    supplier = own.certificate(SUPPLIER, DS)
+    assert decode_pack(data, supplier) == pack
+    raw = json.loads(data)
+    broken = [
+        b"",
+        b"[]",
+        b"{" * 10_000,
+        data.replace(PPMID.hex().encode(), b"") + b" x",
+        json.dumps({**raw, "hub": BROKER.hex()}).encode(),
+        json.dumps({**raw, "commands": raw["commands"][:1]}).encode(),
+        json.dumps({**raw, "version": 2}).encode(),
+        json.dumps({**raw, "commands": ["?"]}).encode(),
+        encode_pack(pack, own.private_key(NETWORK_OPERATOR, DS)),
+    ]
+    for bad in broken:
+        with pytest.raises(PackRefused):
+            decode_pack(bad, supplier)
+    with pytest.raises(PackRefused, match="another issuer"):
+        decode_pack(data, own.certificate(NETWORK_OPERATOR, DS))
+    with pytest.raises(PackRefused):
+        encode_pack(Pack(CHF, SUPPLIER, NOW, ()), own.private_key(SUPPLIER, DS))
+    brought = json.loads(encode_responses(pack, (b"\xdf",), ((1, "not_delivered"),)))
+    assert (brought["responses"], brought["failed"]) == (["3w=="], [{"command": 1, "reason": "not_delivered"}])
+
+
+def test_the_tool_waits_for_each_answer_and_can_give_up() -> None:
+    """The second Command leaves only after the first was answered; what gives no answer is reported."""
+    tool = FieldTool(HandheldDevice(HHT, HHT_SHORT, PAN, CHF, first_counter=9), (own.arm(9), own.arm(10)))
+    tool.go_on(0.0)
+    tool.go_on(1.0)
+    assert len(tool.failed) == 0
+    tool.give_up()
+    tool.go_on(2.0)
+    tool.give_up()
+    assert tool.is_done
+    assert tool.failed == [(0, "no answer while the tool waited"), (1, "no answer while the tool waited")]
