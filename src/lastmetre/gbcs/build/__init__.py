@@ -11,7 +11,22 @@ says what is allowed::
 A layout is written once and goes both ways: ``from_payload`` reads a record from a payload.
 """
 
-from lastmetre.gbcs.build import alerts_and_events, debt, gas, logs, prepayment, reads, settings, supply
+from lastmetre.gbcs.build import (
+    alerts_and_events,
+    auxiliary,
+    credentials,
+    debt,
+    gas,
+    gas_tariff,
+    hub,
+    joining,
+    logs,
+    prepayment,
+    reads,
+    settings,
+    supply,
+    tariff,
+)
 from lastmetre.gbcs.build.commands import BuiltCommand, command, command_class, command_classes, read_command
 from lastmetre.gbcs.build.frame import Command, ReadBack
 from lastmetre.gbcs.build.times import CANCEL, NOW, Date, TimeOfDay, When
@@ -26,15 +41,21 @@ __all__ = [
     "TimeOfDay",
     "When",
     "alerts_and_events",
+    "auxiliary",
     "command",
     "command_class",
     "command_classes",
+    "credentials",
     "debt",
     "gas",
+    "gas_tariff",
+    "hub",
+    "joining",
     "logs",
     "prepayment",
     "read_command",
     "reads",
     "settings",
     "supply",
+    "tariff",
 ]

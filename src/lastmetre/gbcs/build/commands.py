@@ -22,13 +22,19 @@ if TYPE_CHECKING:
 
 CHAPTERS: Final = (
     "alerts_and_events",
+    "auxiliary",
+    "credentials",
     "debt",
     "gas",
+    "gas_tariff",
+    "hub",
+    "joining",
     "logs",
     "prepayment",
     "reads",
     "settings",
     "supply",
+    "tariff",
 )
 
 
