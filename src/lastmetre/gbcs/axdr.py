@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeAlias, Union
 
 from lastmetre.gbcs.errors import GbcsDecodeError, GbcsValueError
-from lastmetre.gbcs.records import make_many
+from lastmetre.gbcs.records import make_many, slot_setter
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -547,9 +547,9 @@ def _read_number_rows(description: TypeDescription, contents: bytes) -> tuple[Da
     if rest or len(known) != len(description.elements):
         return None
     classes = [cls for cls, _code in known]
-    numbers = iter(make_many(classes * count, "value", struct.unpack(f">{row_codes * count}", contents), _Whole))
+    numbers = iter(make_many(classes * count, _SET_NUMBER, struct.unpack(f">{row_codes * count}", contents)))
     rows = zip(*[numbers] * len(classes), strict=True)
-    return tuple(make_many([Structure] * count, "elements", rows, Structure))
+    return tuple(make_many([Structure] * count, _SET_ELEMENTS, rows))
 
 
 def _read_description(data: bytes, at: int, depth: int) -> tuple[TypeDescription, int]:
@@ -727,6 +727,8 @@ _NUMBER_CODES: Final[dict[type[_Whole], str]] = {
 """What ``struct`` calls each whole number."""
 
 _NUMBERS: Final[dict[type, struct.Struct]] = {cls: struct.Struct(">" + code) for cls, code in _NUMBER_CODES.items()}
+_SET_NUMBER: Final = slot_setter(_Whole, "value")
+_SET_ELEMENTS: Final = slot_setter(Structure, "elements")
 _NUMBERS_BY_TAG: Final[dict[int, tuple[Any, str]]] = {TAGS[cls]: (cls, code) for cls, code in _NUMBER_CODES.items()}
 
 _READERS: Final[dict[int, _Reader]] = {

@@ -18,7 +18,7 @@ from __future__ import annotations
 import re
 import struct
 from functools import cache
-from typing import Final
+from typing import Any, Final
 
 from lastmetre.gbcs import axdr
 from lastmetre.gbcs.axdr import (
@@ -38,6 +38,7 @@ from lastmetre.gbcs.axdr import (
     decode_data,
 )
 from lastmetre.gbcs.errors import GbcsDecodeError
+from lastmetre.gbcs.records import slot_setter
 
 SEEN_MAX: Final = 8_192
 """Values kept for sharing, at most: ten megabytes if all were as large as can be. Then all are let go, so that
@@ -162,13 +163,20 @@ def _build(tokens: _Tokens, count: int, depth: int) -> tuple[Data, ...]:
         raise _GivenUpError
     values: list[Data] = []
     append, take, seen = values.append, tokens.pop, _SEEN.get
+    new, set_elements, set_value = object.__new__, _SET_ELEMENTS, _SET_VALUE
     for _ in range(count):
         token = take()
-        value = seen(token)
+        value: Any = seen(token)  # Any: made by hand below, faster than by its class
         if value is None:
             tag = token[0]
-            if tag == TAG_STRUCTURE and len(token) == 2:
-                value = Structure(_build(tokens, token[1], depth + 1))
+            number = _NUMBERS.get(tag)
+            if number is not None:
+                cls, unpack = number
+                value = new(cls)
+                set_value(value, *unpack(token))
+            elif tag == TAG_STRUCTURE and len(token) == 2:
+                value = new(Structure)
+                set_elements(value, _build(tokens, token[1], depth + 1))
             elif tag == TAG_ARRAY and len(token) == 2:
                 value = Array(_build(tokens, token[1], depth + 1))
             else:
@@ -180,10 +188,6 @@ def _build(tokens: _Tokens, count: int, depth: int) -> tuple[Data, ...]:
 def _make(token: bytes, tokens: _Tokens, depth: int) -> Data:
     """The value that a token is, kept when it may be; or the one it begins with, and the rest is cut again."""
     tag, size = token[0], len(token)
-    number = _NUMBERS.get(tag)
-    if number is not None:
-        cls, unpack = number
-        return cls(*unpack(token))
     if tag == _OCTET_STRING and token[1] == size - 2 < 0x80 and size not in _SHARED_SIZES[tag]:
         return OctetString(token[2:])
     value, end = decode_data(token, 0, depth)
@@ -199,6 +203,8 @@ def _make(token: bytes, tokens: _Tokens, depth: int) -> Data:
 _NULL: Final = NullData()
 _GIVEN_UP: Final = (_GivenUpError, GbcsDecodeError, IndexError, struct.error)
 _OCTET_STRING: Final = TAGS[OctetString]
+_SET_ELEMENTS: Final = slot_setter(Structure, "elements")
+_SET_VALUE: Final = slot_setter(DoubleLongUnsigned, "value")
 _NUMBERS: Final = {
     TAGS[cls]: (cls, struct.Struct(">x" + code).unpack)
     for cls, code in ((DoubleLong, "i"), (DoubleLongUnsigned, "I"), (Long64, "q"), (Long64Unsigned, "Q"))

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 from lastmetre.gbcs.axdr import BitString
 from lastmetre.gbcs.datetimes import generalized_moment
 from lastmetre.gbcs.errors import GbcsDecodeError, GbcsValueError
+from lastmetre.gbcs.records import open_twin
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -311,6 +312,7 @@ class Sequence:
     members: tuple[Member, ...]
     tag: int = TAG_SEQUENCE
     _plan: tuple[tuple[Member, int, bool, str], ...] = field(init=False, repr=False, compare=False)
+    _open: Any = field(init=False, default=None, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         # What reading needs of each member: itself, its tag, whether it may be absent, its name for errors.
@@ -336,7 +338,11 @@ class Sequence:
             at = after
         if at != stop:
             raise GbcsDecodeError(name, at, f"{stop - at} octets follow its last member")
-        return self.cls(**values), stop
+        if self._open is None:  # when first read, as most are never
+            object.__setattr__(self, "_open", open_twin(self.cls))
+        made = self._open(**values)
+        made.__class__ = self.cls
+        return made, stop
 
     def write(self, writer: Writer, value: Any, tag: int, name: str) -> bytes:
         """The members that are there, behind tag and length."""

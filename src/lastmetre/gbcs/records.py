@@ -7,7 +7,8 @@ frozen, and then turn it into the frozen class, before anybody else has seen it:
     header = _OpenHeader(cra, counter, originator, target, other, date_time)
     header.__class__ = GroupingHeader
 
-A row of one-field records is made by ``make_many``, without a step of Python for each.
+A record of one field is made by ``object.__new__`` and its ``slot_setter``; a row of them by ``make_many``, without a
+step of Python for each.
 
 What comes out is an ordinary instance of the frozen class. A twin takes every field, in order, and runs no
 ``__post_init__``: it is for values a reader has checked already. Measured in docs/speed.md.
@@ -20,7 +21,7 @@ from dataclasses import fields, make_dataclass
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
 
 def open_twin(cls: type) -> Any:
@@ -29,8 +30,15 @@ def open_twin(cls: type) -> Any:
     return make_dataclass(f"Open{cls.__name__}", twin_fields, bases=cls.__bases__, slots=True, eq=False, repr=False)
 
 
-def make_many(classes: Iterable[type], field: str, values: Iterable[object], owner: type) -> list[Any]:
-    """One record of each class with its one value; ``field`` is a slot of ``owner``, the class itself or its base."""
+def slot_setter(cls: type, field: str) -> Callable[[Any, object], None]:
+    """What sets a slot past the frozen class; it serves all classes that have inherited the slot from the same base."""
+    owner = next(base for base in cls.__mro__ if field in vars(base))
+    setter: Callable[[Any, object], None] = vars(owner)[field].__set__
+    return setter
+
+
+def make_many(classes: Iterable[type], setter: Callable[[Any, object], None], values: Iterable[object]) -> list[Any]:
+    """One record of each class with its one value."""
     made: list[Any] = list(map(object.__new__, classes))
-    deque(map(vars(owner)[field].__set__, made, values), maxlen=0)
+    deque(map(setter, made, values), maxlen=0)
     return made
