@@ -347,3 +347,16 @@ def test_newest_at_is_the_last_entrys_time(opened: OpenStore) -> None:
         assert await store.newest_at() == NOW + 77
 
     run(opened, work)
+
+
+def test_an_order_remembers_its_superseder(opened: OpenStore) -> None:
+    """Which order makes it harmless is kept with it."""
+
+    async def work(store: OrderStore) -> None:
+        order = await store.place(new_order(), Entry("o", NOW, "order_accepted"))
+        after = replace(order, superseded_by="another")
+        stored = await store.change(order, after, Entry(order.order_id, NOW, "supersession_started"))
+        assert stored is not None
+        assert stored.superseded_by == "another"
+
+    run(opened, work)

@@ -192,3 +192,22 @@ def test_a_body_too_large_is_refused(world: SupplierWorld) -> None:
         assert answer.status_code == 413
 
     run(world, work)
+
+
+def test_supersede_and_at_large_over_http(world: SupplierWorld) -> None:
+    """The superseder comes back as an order; a top-up is refused with the reason; what is out is listed."""
+
+    async def work(client: httpx.AsyncClient) -> None:
+        order_id = await world.place()
+        await world.work()
+        assert await world.poll() is not None
+        assert [row["order_id"] for row in (await client.get("/at-large")).json()["orders"]] == [order_id]
+        begun = await client.post(f"/orders/{order_id}/supersede")
+        assert begun.status_code == 201
+        assert (await client.get(f"/orders/{order_id}")).json()["superseded_by"] == begun.json()["order_id"]
+        top_up = (await client.post("/orders", json=TOP_UP)).json()["order_id"]
+        refused = await client.post(f"/orders/{top_up}/supersede", json={})
+        assert (refused.status_code, refused.json()["error"]["code"]) == (409, "cannot_supersede")
+        assert (await client.post("/orders/nothing/supersede")).status_code == 404
+
+    run(world, work)

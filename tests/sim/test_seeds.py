@@ -33,6 +33,8 @@ HAPPENED = (
     "operator placed an order again",
     "operator cancelled",
     "operator cancelled too late",
+    "operator superseded",
+    "supplier told order_superseded",
     "supplier told command_handed_on_again",
     "supplier told order_unknown",
     "supplier told order_confirmed_late",
@@ -45,7 +47,6 @@ HAPPENED = (
     "agent told command_expired",
     "agent told response_repeated",
     "home told hub_command_refused: duplicate",
-    "home told hub_kept_for_device",
 )  # fmt: skip
 """Faults, and ways out of them, of which each must have happened at least once in the fifty seeds."""
 

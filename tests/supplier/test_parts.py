@@ -124,7 +124,7 @@ def test_the_first_open_road_is_taken(roads: tuple[Road, ...], device: Device, w
 def test_services_say_what_they_become() -> None:
     """Criticality and message codes come from the GBCS catalogue, not from a second list."""
     critical = {name for name, service in SERVICES.items() if service.critical}
-    assert critical == {"update_prepay_configuration", "arm_supply", "disable_supply"}
+    assert critical == {"update_prepay_configuration", "arm_supply", "disable_supply", "synchronise_clock"}
     assert SERVICES["arm_supply"].message_codes == {0x51}
     assert [name for name, service in SERVICES.items() if service.lane is Lane.TOP_UP] == ["top_up"]
 

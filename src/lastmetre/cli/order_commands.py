@@ -28,6 +28,7 @@ def register(app: typer.Typer) -> None:
     """Adds the subcommands to the program."""
     app.add_typer(order, name="order")
     app.command("orders")(orders_command)
+    app.command("at-large")(at_large_command)
 
 
 @order.command("place")
@@ -78,6 +79,37 @@ def show_command(order_id: OrderId, url: Url, token_file: TokenFile, as_json: As
 def cancel_command(order_id: OrderId, url: Url, token_file: TokenFile, as_json: AsJson = False) -> None:
     """Call an order off; refused when something of it left, for then it may have run."""
     _act("POST", f"/orders/{_safe(order_id)}/cancel", None, url, token_file, as_json=as_json)
+
+
+@order.command("supersede")
+def supersede_command(
+    order_id: OrderId,
+    url: Url,
+    token_file: TokenFile,
+    service: Annotated[str, typer.Option(help="What overtakes it: a critical service.")] = "synchronise_clock",
+    road: Annotated[list[str] | None, typer.Option("--road", help="ppmid or wan; again for the next one.")] = None,
+    deadline_s: Annotated[int, typer.Option(help="Seconds for the superseder.")] = 3_600,
+    as_json: AsJson = False,
+) -> None:
+    """Have an order overtaken by a higher counter, so that it cannot run any more; prints the superseder."""
+    body = {"service": service, "roads": road or ["wan", "ppmid"], "deadline_s": deadline_s}
+    _act("POST", f"/orders/{_safe(order_id)}/supersede", body, url, token_file, as_json=as_json)
+
+
+def at_large_command(url: Url, token_file: TokenFile, as_json: AsJson = False) -> None:
+    """List what left and may still run."""
+    from lastmetre.cli.api_client import ApiClient
+
+    with ApiClient(url, token_file) as client:
+        found = client.call("GET", "/at-large")
+    if as_json:
+        print(json.dumps(found))
+        return
+    for view in found["orders"]:
+        tail = "" if view["can_be_superseded"] else "  cannot be superseded"
+        if view["superseded_by"]:
+            tail = f"  being superseded by {view['superseded_by']}"
+        print(f"{view['order_id']}  {view['device_id']}  {view['service']:28} {view['state']}{tail}")
 
 
 def orders_command(

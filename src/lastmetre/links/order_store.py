@@ -76,7 +76,7 @@ UPDATE supplier.orders SET state = %(state)s, changed_at = %(changed_at)s, versi
     lane_held = %(lane_held)s, originator_counter = %(originator_counter)s,
     message_code = %(message_code)s, utrn = %(utrn)s, road = %(road)s,
     carrier_id = %(carrier_id)s, why = %(why)s, retry_at = %(retry_at)s, failures = %(failures)s,
-    command = %(command)s, response = %(response)s, return_state = %(return_state)s
+    command = %(command)s, response = %(response)s, return_state = %(return_state)s, superseded_by = %(superseded_by)s
 WHERE order_id = %(order_id)s AND state = %(from_state)s AND version = %(from_version)s
 """
 
@@ -363,6 +363,7 @@ def _columns(order: Order) -> Row:
         "command": order.command,
         "response": order.response,
         "return_state": order.returning.value,
+        "superseded_by": order.superseded_by,
     }
 
 
@@ -395,6 +396,7 @@ def _order(row: Row) -> Order:
         command=bytes(row["command"]),
         response=bytes(row["response"]),
         returning=Return(row["return_state"]),
+        superseded_by=row["superseded_by"],
         attempts=tuple(_attempt(attempt) for attempt in row["attempts"]),
     )
 

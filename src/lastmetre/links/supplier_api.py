@@ -10,6 +10,8 @@ Rules this module keeps:
     POST /orders               201 the order (a top-up with its digits), 409 key reused, 422 refused
     GET  /orders?limit=        200 {"orders": [...]}, the newest first
     GET  /orders/{id}          200 the order with attempts, Command, Response and each document; 404
+    POST /orders/{id}/supersede 201 the superseder: an order with a higher counter; 404; 409 it cannot be superseded
+    GET  /at-large             200 {"orders": [...], "counts": [...]}: what left and may still run
     POST /orders/{id}/cancel   200 the order; 404; 409 too late: it may have run
     GET  /audit?after=&limit=  200 {"entries": [...]} with what is needed to check the chain
     GET  /health               200
@@ -27,7 +29,7 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field, StrictInt, StrictStr
 from starlette.exceptions import HTTPException as StarletteHTTPException
 
-from lastmetre.supplier.ports import KeyReused, OrderRefused, TooLate
+from lastmetre.supplier.ports import CannotSupersede, KeyReused, OrderRefused, TooLate
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -59,6 +61,18 @@ class NewOrder(BaseModel):
     idempotency_key: StrictStr | None = Field(
         default=None, description="the same key and body give the same order, however often they are sent"
     )
+
+
+class Supersession(BaseModel):
+    """How an order is to be overtaken. All may be left out: then the clock is synchronised, by any road."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    service: StrictStr = Field(default="synchronise_clock", description="a critical service of the ordinary lane")
+    values: dict[str, StrictInt] = Field(default_factory=dict, description="what the service takes")
+    deadline_s: StrictInt = Field(default=3_600, description="seconds from now")
+    roads: list[StrictStr] = Field(default=["wan", "ppmid"], description="in the order in which they are wanted")
+    reason: StrictStr = ""
 
 
 def create_supplier_api(desk: Desk, token: str) -> FastAPI:
@@ -103,6 +117,16 @@ def _add_orders(app: FastAPI, desk: Desk) -> None:
     async def cancel(order_id: str) -> dict[str, Any]:
         """Call an order off, if nothing of it left."""
         return _found(await desk.cancel(order_id), order_id)
+
+    @app.post("/orders/{order_id}/supersede", status_code=201)
+    async def supersede(order_id: str, how: Supersession | None = None) -> dict[str, Any]:
+        """Have an order overtaken by a higher counter."""
+        return _found(await desk.supersede(order_id, (how or Supersession()).model_dump()), order_id)
+
+    @app.get("/at-large")
+    async def at_large() -> dict[str, Any]:
+        """Everything that left and may still run."""
+        return await desk.at_large()
 
 
 def _found(view: dict[str, Any] | None, order_id: str) -> dict[str, Any]:
@@ -167,6 +191,10 @@ def _add_errors(app: FastAPI) -> None:
     @app.exception_handler(KeyReused)
     async def reused(_request: Request, error: KeyReused) -> JSONResponse:
         return _error(409, "key_reused", str(error))
+
+    @app.exception_handler(CannotSupersede)
+    async def cannot_supersede(_request: Request, error: CannotSupersede) -> JSONResponse:
+        return _error(409, "cannot_supersede", str(error))
 
     @app.exception_handler(TooLate)
     async def late(_request: Request, error: TooLate) -> JSONResponse:

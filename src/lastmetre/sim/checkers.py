@@ -91,6 +91,8 @@ def none_lost(evidence: Evidence) -> Iterable[str]:
         if state in ALARMED:
             if not order["alarm"]:
                 yield f"{order_id} is {state} and no alarm is on"
+            if str(order["service"]) not in CODES:
+                yield f"{order_id} ({order['service']}) is still {state} after everything healed"
         elif state not in FINAL:
             yield f"{order_id} rests in {state}: {order['why_waiting']}"
 
@@ -108,9 +110,9 @@ def none_late(evidence: Evidence) -> Iterable[str]:
         elif not evidence.clocks_jumped and seen.at >= deadline:
             yield f"{seen.party}: {seen.event} of {order_id} at {seen.at:.0f}, expiry {deadline}"
     superseded: dict[str, float] = {}
-    for row in evidence.audit:
-        if row["to"] == "superseded":
-            superseded[str(row["order_id"])] = float(str(row["at"]))
+    for seen in evidence.seen:
+        if seen.event == "order_superseded":
+            superseded[str(seen.facts["order_id"])] = seen.at
     orders = _by_counter(evidence)
     for execution in evidence.executions:
         order = orders.get((execution.device_id, str(execution.counter)))

@@ -9,7 +9,7 @@ import asyncio
 from typing import TYPE_CHECKING, Final
 
 from lastmetre.sim.parties import Lost
-from lastmetre.supplier.errors import OrderRefused, SupplierError, TooLate
+from lastmetre.supplier.errors import CannotSupersede, OrderRefused, TooLate
 
 if TYPE_CHECKING:
     from lastmetre.sim.world import World
@@ -18,6 +18,9 @@ ORDERS: Final = (5, 12)
 PLACED_WITHIN_S: Final = 4_500
 DEADLINES_S: Final = (30, 120, 600, 1_800, 3_600)
 RETRY_S: Final = 20.0
+ROUNDS_MAX: Final = 4
+"""Rounds of superseding what is unknown, each as long as a superseder may take."""
+SUPERSEDER_S: Final = 3_700.0
 SETTINGS: Final = {
     "debt_recovery_rate_cap": 100,
     "emergency_credit_limit": 500_000,
@@ -83,6 +86,8 @@ class Operator:
             await self.look(order_id)
             if luck.random() < 0.1:
                 await self._cancel(order_id)
+            if luck.random() < 0.1:
+                await self._supersede(order_id)
 
     async def _place(self, number: int, body: dict[str, object]) -> str | None:
         world = self._world
@@ -122,10 +127,26 @@ class Operator:
         else:
             world.sometimes.saw("operator cancelled")
 
+    async def _supersede(self, order_id: str) -> None:
+        world = self._world
+        try:
+            await self._wire.request(world.supplier, lambda: world.desk.supersede(order_id, {}))
+        except CannotSupersede:
+            world.sometimes.saw("operator could not supersede")
+        except Lost:
+            pass
+        else:
+            world.sometimes.saw("operator superseded")
+
     async def settle(self) -> None:
-        """When everything works again: looks once more at all that was promised."""
-        for order_id in sorted(set(self._world.evidence.promised.values())):
-            try:
-                await self.look(order_id)
-            except SupplierError:
-                continue
+        """When everything works again: has all that is still unknown overtaken, and looks once more at everything."""
+        world = self._world
+        for _ in range(ROUNDS_MAX):
+            unknown = [view for view in await world.desk.orders(1_000) if view["alarm"] and view["lane"] == "ordinary"]
+            if not unknown:
+                break
+            for view in reversed(unknown):
+                await self._supersede(str(view["order_id"]))
+            await asyncio.sleep(SUPERSEDER_S)
+        for order_id in sorted(set(world.evidence.promised.values())):
+            await self.look(order_id)

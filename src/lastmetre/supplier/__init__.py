@@ -3,6 +3,7 @@
 - ``orders`` the states and their one table, ``counters`` the lanes, ``roads`` which way, ``services`` what can be asked
 - ``preparation`` the documents to and from the DCC, ``responses`` what proves that a Command was done
 - ``desk`` takes orders, ``worker`` moves them on, ``delivery`` hands Commands to PPMID agents and takes what comes back
+- ``supersession`` Commands overtaken by a higher counter, ``clock`` a time that never goes back
 - ``audit`` the hash chain, ``ports`` what is needed from outside, ``store_memory`` a store without a database
 
 Events it tells; nearly all carry ``order_id`` and ``device_id``, those of the worker ``service`` and ``detail``:
@@ -12,6 +13,7 @@ Events it tells; nearly all carry ``order_id`` and ``device_id``, those of the w
   ``order_cancelled``, and its end or alarm:
   ``order_confirmed``, ``order_confirmed_late``, ``order_refused_by_device``, ``order_expired_unsent``,
   ``order_failed_before_sealing``, ``order_unknown``
+- overtaken: ``supersession_started`` (``superseder_id``), ``order_superseded``, ``supersession_failed`` (``detail``)
 - on the road: ``command_handed_on`` and ``command_handed_on_again`` (``message``), ``command_taken_by_agent``,
   ``command_taken_by_tunnel``, ``agent_gave_up``, ``command_taken_by_dcc``, ``command_refused_by_dcc``, ``dcc_gave_up``
 - back: ``response_received`` (``road``, ``message``), ``response_verified`` (``done``, ``words``), ``response_refused``

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Final
 
 from lastmetre.gbcs.errors import GbcsValueError
 from lastmetre.gbcs.utrn import make_utrn, split_pence
+from lastmetre.supplier import supersession
 from lastmetre.supplier.audit import Entry
 from lastmetre.supplier.counters import floor, originator_counter
 from lastmetre.supplier.errors import OrderRefused, TooLate
@@ -24,7 +25,7 @@ from lastmetre.supplier.orders import UNSENT, Event, Order, Road, moved, with_at
 from lastmetre.supplier.ports import Document
 from lastmetre.supplier.services import Service, canonical, checked_values, service_named
 from lastmetre.supplier.store_steps import Change, change_order
-from lastmetre.supplier.views import audit_view, order_view
+from lastmetre.supplier.views import at_large_view, audit_view, order_view
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 
 DEADLINE_MAX_S: Final = 28 * 86_400
 """Weeks: longer lives belong to future-dated Commands."""
+SUPERSEDER_DEADLINE_S: Final = 3_600
 TEXT_MAX: Final = 500
 KEY_MAX: Final = 200
 _FIELDS: Final = {"device_id", "service", "values", "deadline_s", "roads", "reason", "idempotency_key"}
@@ -154,6 +156,40 @@ class OrderDesk:
             return None
         self._tell("order_cancelled", order_id=order_id, device_id=done[0].device_id.hex())
         return order_view(done[0])
+
+    async def supersede(self, order_id: str, body: Mapping[str, object]) -> dict[str, object] | None:
+        """As in the port. The superseder is placed first: after a crash in between, asking again goes on from there."""
+        order = await self._store.order(order_id)
+        if order is None:
+            return None
+        supersession.check(order)
+        service = str(body.get("service", supersession.DEFAULT_SUPERSEDER))
+        supersession.check_service(service)
+        superseder = await self.place(
+            {
+                "device_id": order.device_id.hex(),
+                "service": service,
+                "values": body.get("values", {}),
+                "deadline_s": body.get("deadline_s", SUPERSEDER_DEADLINE_S),
+                "roads": body.get("roads", [road.value for road in _ROADS.values()]),
+                "reason": body.get("reason") or f"supersedes order {order_id}",
+                "idempotency_key": f"supersede-{order_id}-{order.version}",
+            }
+        )
+        superseder_id, now = str(superseder["order_id"]), self._clock.now_ms() // 1000
+
+        def decide(order: Order) -> Change | None:
+            return supersession.begun(order, superseder_id, now)
+
+        if await change_order(self._store, order_id, now, decide) is not None:
+            self._tell(
+                "supersession_started", order_id=order_id, device_id=order.device_id.hex(), superseder_id=superseder_id
+            )
+        return superseder
+
+    async def at_large(self) -> dict[str, object]:
+        """As in the port."""
+        return at_large_view(await self._store.open_orders())
 
     async def orders(self, limit: int) -> list[dict[str, object]]:
         """As in the port."""

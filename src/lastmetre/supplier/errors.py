@@ -19,6 +19,10 @@ class TooLate(SupplierError):
     """The order cannot be cancelled any more: its Command or its digits left, and may have run."""
 
 
+class CannotSupersede(SupplierError):
+    """No higher counter can settle this order; the text says why."""
+
+
 class LaneBusy(SupplierError):
     """Another Command of this counter lane is in flight to this device; the order waits for its end."""
 

@@ -59,9 +59,9 @@ class State(StrEnum):
     UNKNOWN = "unknown"
     """At large past its deadline: it may have run. An alarm, not an end."""
     SUPERSEDING = "superseding"
-    """Reserved: a higher counter is on its way to make it harmless."""
+    """A higher counter is on its way to make it harmless."""
     SUPERSEDED = "superseded"
-    """Reserved: the higher counter's Response was verified; this Command cannot run any more."""
+    """The higher counter's Response was verified; this Command cannot run any more."""
 
 
 class Event(StrEnum):
@@ -84,6 +84,8 @@ class Event(StrEnum):
     """The DCC said at once that it will not send it, and it had no other way out."""
     SUPERSESSION_STARTED = "supersession_started"
     SUPERSEDER_CONFIRMED = "superseder_confirmed"
+    SUPERSESSION_FAILED = "supersession_failed"
+    """The higher counter never left."""
 
 
 _UNSENT: Final = {
@@ -131,6 +133,7 @@ _TABLE: Final[dict[State, dict[Event, State]]] = {
     State.SUPERSEDING: {
         **_GIVEN_UP,
         Event.SUPERSEDER_CONFIRMED: State.SUPERSEDED,
+        Event.SUPERSESSION_FAILED: State.UNKNOWN,
     },
     State.SUPERSEDED: _GIVEN_UP,
     State.EXPIRED_UNSENT: _GIVEN_UP,
@@ -236,6 +239,8 @@ class Order:
     response: bytes = b""
     returning: Return = Return.NOT_NEEDED
     attempts: tuple[Attempt, ...] = ()
+    superseded_by: str = ""
+    """The order whose higher counter makes this one harmless."""
 
     @property
     def code_out(self) -> bool:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Protocol
 from lastmetre.supplier.audit import ChainedEntry, Entry, chain
 from lastmetre.supplier.counters import LANE_MAX
 from lastmetre.supplier.errors import (
+    CannotSupersede,
     CountersExhausted,
     DspUnreachable,
     DspWillNotRead,
@@ -37,6 +38,7 @@ __all__ = [
     "OPEN",
     "Attempt",
     "AttemptState",
+    "CannotSupersede",
     "CertificateStore",
     "ChainedEntry",
     "Clock",
@@ -198,6 +200,12 @@ class Desk(Protocol):
 
     async def cancel(self, order_id: str) -> dict[str, object] | None:
         """Calls an order off; raises ``TooLate``."""
+
+    async def supersede(self, order_id: str, body: Mapping[str, object]) -> dict[str, object] | None:
+        """Has an order overtaken by a higher counter: the superseder; raises ``CannotSupersede``, ``OrderRefused``."""
+
+    async def at_large(self) -> dict[str, object]:
+        """Everything that left and may still run."""
 
     async def orders(self, limit: int) -> list[dict[str, object]]:
         """The newest orders."""

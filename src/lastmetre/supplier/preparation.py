@@ -109,6 +109,9 @@ def _compose(order: Order, supplier_id: bytes, counter: int, variant: int) -> Re
             return compose.update_prepay_configuration(*header, _prepay_configuration(values))
         case "arm_supply":
             return compose.arm_supply(*header)
+        case "synchronise_clock":
+            # The meter compares its hub's time with a window around this one: wide, for it travels for a while.
+            return compose.synchronise_clock(*header, at=order.accepted_at, tolerance_s=compose.TOLERANCE_MAX_S)
         case "disable_supply":
             return compose.disable_supply(*header)
         case "read_supply_status":

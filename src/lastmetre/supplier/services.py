@@ -75,6 +75,8 @@ SERVICES: Final[Mapping[str, Service]] = MappingProxyType(
                 },
             ),
             # source: duis 4 rows 7.2 to 7.4; transform B2
+            # source: duis 4 row 6.11; the default superseder (design section 5). Its time is that of the order.
+            Service("synchronise_clock", "6.11", ("ECS70",)),
             Service("disable_supply", "7.2", ("ECS43",)),
             Service("arm_supply", "7.3", ("ECS44",)),
             Service("read_supply_status", "7.4", ("ECS45",)),

@@ -6,10 +6,13 @@ Counters have 64 bits and JSON readers often 53, so they are shown as decimal te
 from __future__ import annotations
 
 import json
+from collections import Counter
 from typing import TYPE_CHECKING, Final
 
+from lastmetre.gbcs.catalogue import Lane
 from lastmetre.supplier.orders import FINAL, Attempt, Order, State, why_waiting
 from lastmetre.supplier.responses import result_of
+from lastmetre.supplier.supersession import AT_LARGE
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -48,10 +51,37 @@ def order_view(order: Order, documents: Sequence[Document] | None = None) -> dic
         "returned_to_dcc": order.returning.value,
         "command": order.command.hex() or None,
         "response": order.response.hex() or None,
+        "superseded_by": order.superseded_by or None,
     }
     if documents is not None:
         view["documents"] = [_document_view(document) for document in documents]
     return view
+
+
+def at_large_view(orders: Sequence[Order]) -> dict[str, object]:
+    """What left and may still run: each order, and how many there are with whom and of what kind."""
+    out = [order for order in orders if order.state in AT_LARGE or (order.code_out and order.state not in FINAL)]
+    counts = Counter((attempt.carrier_id.hex(), o.service) for o in out for attempt in (o.attempts[-1:]))
+    return {
+        "orders": [
+            {
+                "order_id": order.order_id,
+                "device_id": order.device_id.hex(),
+                "service": order.service,
+                "state": order.state.value,
+                "deadline_at": order.deadline_at,
+                "carriers": sorted({attempt.carrier_id.hex() for attempt in order.attempts if attempt.carrier_id}),
+                "code_out": order.code_out,
+                "can_be_superseded": order.lane is Lane.ORDINARY and order.state is not State.SUPERSEDING,
+                "superseded_by": order.superseded_by or None,
+            }
+            for order in out
+        ],
+        "counts": [
+            {"carrier_id": carrier_id or None, "service": service, "count": count}
+            for (carrier_id, service), count in sorted(counts.items())
+        ],
+    }
 
 
 def _attempt_view(attempt: Attempt) -> dict[str, object]:

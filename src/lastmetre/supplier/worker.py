@@ -19,7 +19,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from lastmetre.gbcs.catalogue import Lane
-from lastmetre.supplier import preparation
+from lastmetre.supplier import preparation, supersession
 from lastmetre.supplier.counters import floor, originator_counter
 from lastmetre.supplier.errors import CountersExhausted, DspUnreachable, DspWillNotRead, LaneBusy, PreparationFailed
 from lastmetre.supplier.orders import (
@@ -160,6 +160,8 @@ class Worker:
             return False
         if order.state is State.AT_LARGE:
             return self._unsent_by_wan(order) is not None
+        if order.state is State.SUPERSEDING:
+            return True
         return order.state in {State.ACCEPTED, State.PREPARED} or order.returning is Return.DUE
 
     async def step(self, order_id: str) -> bool:
@@ -177,6 +179,8 @@ class Worker:
                     return await self._prepared(order)
                 case State.AT_LARGE:
                     return await self._send_again(order)
+                case State.SUPERSEDING:
+                    return await self._superseding(order)
                 case _:
                     return await self._return_response(order)
         except DspUnreachable as error:
@@ -252,6 +256,11 @@ class Worker:
         assert after is not None
         after = replace(preparation.with_counter_anew(after), failures=order.failures + 1, why=why)
         return await self._apply(order, Change(after, "order_made_again", why)) is not None
+
+    async def _superseding(self, order: Order) -> bool:
+        superseder = await self._store.order(order.superseded_by)
+        change = supersession.outcome(order, superseder, self._now())
+        return change is not None and await self._apply(order, change) is not None
 
     # -- accepted: road, lane, counter, request ------------------------------------------------------------------
 

@@ -1,0 +1,3 @@
+-- Which order makes this one harmless, by a higher counter on the same lane.
+
+ALTER TABLE supplier.orders ADD COLUMN superseded_by text NOT NULL DEFAULT '';
