@@ -1,4 +1,4 @@
-"""``lastmetre serve home``: a Communications Hub and its electricity meter as a process.
+"""``lastmetre serve home``: a Communications Hub and its meters as a process.
 
 Settings, in TOML (paths are taken from the working directory; ids are 16 hexadecimal digits)::
 
@@ -11,6 +11,7 @@ Settings, in TOML (paths are taken from the working directory; ids are 16 hexade
     keys = "smki/parties/home-a/keys"    # the meter's own only
     passphrase_file = "smki.passphrase"  # leave it out where keys are not encrypted
     store = "home-a/esme.sqlite"
+    hub_store = "home-a/hub.sqlite"      # what the hub keeps through a power cut; leave it out for nothing
 
     [esme]
     id = "00005eef100000a0"
@@ -22,7 +23,20 @@ Settings, in TOML (paths are taken from the working directory; ids are 16 hexade
     id = "00005eef100000a4"
     short_address = 0x4A21
 
-    [anchors]                            # whom the meter trusts
+    [gsme]                               # leave it out where there is no gas
+    id = "00005eef100000a1"
+    short_address = 0x9D03
+    store = "home-a/gsme.sqlite"
+    balance = 1000000                    # thousandths of a penny; when the meter is new
+    mode = "prepayment"                  # or "credit"; when the meter is new
+    valve = "ON"                         # or ARMED, OFF_BY_CREDIT, OFF_BY_COMMAND; when the meter is new
+    proxy_id = "00005eef100000a3"        # the gas proxy in the hub; leave it out for none
+    proxy_store = "home-a/gpf.sqlite"
+
+    [chf]                                # the hub's own function: Device Log, CCS01 to CCS07, HHT; needs the hub's keys
+    store = "home-a/chf.sqlite"
+
+    [anchors]                            # whom the meters trust
     supplier = "00005eef10000010"
     access_control_broker = "00005eef10000002"
 
@@ -39,7 +53,8 @@ Settings, in TOML (paths are taken from the working directory; ids are 16 hexade
     token = "at least sixteen characters"
     port = 0
 
-The faceplate does ``{"do": "display"}``, ``{"do": "press", "button": "enable-supply"}`` (the meter's own button),
+The faceplate does ``{"do": "display"}``, ``{"do": "press", "button": ...}`` with the meters' own buttons
+``enable-supply``, ``emergency-credit``, ``open-gas-valve``, ``gas-emergency-credit`` and ``wake-gas-meter``,
 ``{"do": "set", "policy": "today"}`` and ``{"do": "set", "drop_repeats": false}``, and ``{"do": "hub-log"}``.
 
 Events besides those of ``lastmetre.home``: ``ready`` (party, hub_id, air_port, faceplate_port), ``wan_up``,
@@ -62,12 +77,18 @@ from lastmetre.cli.problems import ProblemError
 from lastmetre.cli.processes import tell_line
 from lastmetre.gbcs.catalogue import Role
 from lastmetre.gbcs.keys import KeyUse
-from lastmetre.han import Device, Event, Heard, Hub
+from lastmetre.han import Device, Event, Heard, Hub, SleepyDevice
+from lastmetre.home.chf import Chf, ChfState, Listed, link_key_hash
 from lastmetre.home.comms_hub import CommsHub, HubSettings, LogEntry
 from lastmetre.home.esme import Esme
+from lastmetre.home.gas import attributes as zcl
+from lastmetre.home.gas.gsme import Gsme
+from lastmetre.home.gas.state import GasState, Valve
+from lastmetre.home.gpf import Gpf
+from lastmetre.home.hht import HhtDesk
 from lastmetre.home.hub_policy import DeviceType, Policy
 from lastmetre.home.identity import DeviceIdentity
-from lastmetre.home.premises import Premises, Radios
+from lastmetre.home.premises import Gas, Neighbour, Parts, Premises, Radios
 from lastmetre.home.state import MeterState
 from lastmetre.home.supply import Supply
 from lastmetre.links.air import LOOPBACK, Pump, open_air
@@ -79,11 +100,15 @@ from lastmetre.links.tls import client_context
 from lastmetre.links.wan import WanLink
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from lastmetre.gbcs.certificates import Certificate
+    from lastmetre.home.ports import DeviceStore
     from lastmetre.links.faceplate import Answer, Handler
 
+TICK_S = 10.0
+"""How often the home looks at the time."""
+PREPAYMENT_MODE = 0x0097
 EntityId = Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{16}$")]
 Port = Annotated[int, msgspec.Meta(ge=0, le=65_535)]
 Short = Annotated[int, msgspec.Meta(ge=1, le=0xFFF7)]
@@ -97,6 +122,25 @@ class EsmeRow(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     short_address: Short = 0x1001
     balance: int = 0
     supply: Literal["ON", "ARMED", "OFF_BY_CREDIT", "OFF_BY_COMMAND"] = "ON"
+
+
+class GsmeRow(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The gas meter, as it is when new, and its proxy in the hub."""
+
+    id: EntityId
+    store: str
+    short_address: Short = 0x9D03
+    balance: int = 0
+    mode: Literal["prepayment", "credit"] = "credit"
+    valve: Literal["ON", "ARMED", "OFF_BY_CREDIT", "OFF_BY_COMMAND"] = "ON"
+    proxy_id: EntityId | None = None
+    proxy_store: str | None = None
+
+
+class ChfRow(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The hub's own function."""
+
+    store: str
 
 
 class PpmidRow(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -147,6 +191,9 @@ class HomeSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     esme: EsmeRow
     anchors: AnchorRow
     ppmid: PpmidRow | None = None
+    gsme: GsmeRow | None = None
+    chf: ChfRow | None = None
+    hub_store: str | None = None
     policy: Literal["today", "proposed"] = "proposed"
     air_port: Port = 0
     pan_id: Pan = 0x1A62
@@ -160,8 +207,8 @@ class HomeSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 async def run_home(settings: HomeSettings, ending: asyncio.Event) -> None:
     """Run one home until ``ending`` is set. A store or capture that fails ends it, for its starter to see."""
     async with contextlib.AsyncExitStack() as stack:
-        store = stack.enter_context(SqliteDeviceStore(Path(settings.store)))
-        home = _Home(settings, store)
+        home = _Home(settings, lambda path: stack.enter_context(SqliteDeviceStore(Path(path))))
+        stack.callback(home.premises.meter.save)
         if settings.capture is not None:
             home.capture = stack.enter_context(Capture(Path(settings.capture)))
         shorts = [settings.ppmid.short_address] if settings.ppmid else []
@@ -173,7 +220,11 @@ async def run_home(settings: HomeSettings, ending: asyncio.Event) -> None:
                 serve_faceplate(LOOPBACK, front.port, front.token, home.handlers())
             )
         tell_line("ready", party="home", hub_id=settings.hub_id, air_port=air.port, faceplate_port=faceplate_port)
-        tasks = [asyncio.create_task(home.pump.run(air.send)), asyncio.create_task(ending.wait())]
+        tasks = [
+            asyncio.create_task(home.pump.run(air.send)),
+            asyncio.create_task(ending.wait()),
+            asyncio.create_task(home.let_time_pass()),
+        ]
         if home.wan is not None:
             tasks += [asyncio.create_task(home.wan.run()), asyncio.create_task(home.send_by_wan())]
         try:
@@ -189,38 +240,118 @@ async def run_home(settings: HomeSettings, ending: asyncio.Event) -> None:
 class _Home:
     """The parts of one home and the clock that drives them."""
 
-    def __init__(self, settings: HomeSettings, store: SqliteDeviceStore) -> None:
+    def __init__(self, settings: HomeSettings, open_store: Callable[[str], DeviceStore]) -> None:
         self.capture: Capture | None = None
         self._out: asyncio.Queue[bytes] = asyncio.Queue()
-        meter_id, hub_id = bytes.fromhex(settings.esme.id), bytes.fromhex(settings.hub_id)
-        shorts = {meter_id: settings.esme.short_address}
-        log = [LogEntry(meter_id, DeviceType.ESME)]
-        peers = {}
-        if settings.ppmid is not None:
-            ppmid_id = bytes.fromhex(settings.ppmid.id)
-            peers = {ppmid_id: settings.ppmid.short_address}
-            log.append(LogEntry(ppmid_id, DeviceType.PPMID))
+        self._ring = _open_ring(settings)
+        self._settings = settings
+        hub_id = bytes.fromhex(settings.hub_id)
+        neighbours = _neighbours(settings)
+        meter_id = bytes.fromhex(settings.esme.id)
         meter = Esme(
-            _identity(settings),
-            store,
+            self._identity(meter_id),
+            open_store(settings.store),
             tell_line,
             new=MeterState(settings.esme.balance, Supply[settings.esme.supply]),
         )
+        shorts = {device_id: neighbour.short_address for device_id, neighbour in neighbours.items()}
+        peers = {
+            device_id: short
+            for device_id, short in shorts.items()
+            if neighbours[device_id].device_type is DeviceType.PPMID
+        }
+        gas_ids = [bytes.fromhex(settings.gsme.id)] if settings.gsme is not None else []
         radios = Radios(
-            Hub(hub_id, settings.pan_id, {**shorts, **peers}, first_counter=secrets.randbelow(256)),
-            Device(
-                meter_id,
-                settings.esme.short_address,
-                settings.pan_id,
-                hub_id,
-                peers,
-                first_counter=secrets.randbelow(256),
-            ),
+            Hub(hub_id, settings.pan_id, shorts, first_counter=secrets.randbelow(256), gas=gas_ids),
+            Device(meter_id, shorts[meter_id], settings.pan_id, hub_id, peers, first_counter=secrets.randbelow(256)),
         )
-        hub = CommsHub(hub_id, tuple(log), HubSettings(Policy(settings.policy)), tell_line)
-        self.premises = Premises(hub, meter, radios, self._out.put_nowait, tell_line)
+        log = tuple(LogEntry(device_id, neighbour.device_type) for device_id, neighbour in neighbours.items())
+        hub_memory = open_store(settings.hub_store) if settings.hub_store is not None else None
+        parts = self._parts(open_store, neighbours)
+        if parts.gpf is not None:
+            log = (*log, LogEntry(parts.gpf.entity_id, DeviceType.GPF))
+        hub = CommsHub(hub_id, log, HubSettings(Policy(settings.policy)), tell_line, hub_memory)
+        self.premises = Premises(hub, meter, radios, self._out.put_nowait, tell_line, parts)
         self.pump: Pump[Heard[Event]] = Pump(self.premises.medium, self._happened, on_turn=self._record)
         self.wan = self._wan_link(settings)
+
+    def _parts(self, open_store: Callable[[str], DeviceStore], neighbours: dict[bytes, Neighbour]) -> Parts:
+        """The gas meter, the proxy and the hub's own function, as far as the settings name them."""
+        settings = self._settings
+        hub_id = bytes.fromhex(settings.hub_id)
+        chf = None
+        if settings.chf is not None:
+            now = int(time.time())
+            log = tuple(
+                Listed(device_id, neighbour.device_type, link_key_hash(device_id, neighbour.key), now)
+                for device_id, neighbour in neighbours.items()
+            )
+            chf = Chf(
+                self._identity(hub_id, (Role.ACCESS_CONTROL_BROKER,)),
+                open_store(settings.chf.store),
+                tell_line,
+                new=ChfState(log, changed_at=now, extended_pan_id=hub_id),
+            )
+        desk = HhtDesk(chf, time.monotonic()) if chf is not None else None
+        row = settings.gsme
+        if row is None:
+            return Parts(chf=chf, neighbours=neighbours, desk=desk)
+        gsme_id = bytes.fromhex(row.id)
+        mode = PREPAYMENT_MODE if row.mode == "prepayment" else zcl.CREDIT_MODE
+        new = GasState(Valve[row.valve], attributes={zcl.CREDIT: row.balance, zcl.CONFIGURATION: mode})
+        gsme = Gsme(self._identity(gsme_id), open_store(row.store), tell_line, new=new, partners=self._partners())
+        radio = SleepyDevice(
+            gsme_id,
+            row.short_address,
+            settings.pan_id,
+            hub_id,
+            first_counter=secrets.randbelow(256),
+            reports=gsme.reports,
+        )
+        gpf = None
+        if row.proxy_id is not None and row.proxy_store is not None:
+            gpf = Gpf(
+                self._identity(bytes.fromhex(row.proxy_id)),
+                open_store(row.proxy_store),
+                tell_line,
+                new=GasState(),
+                gsme_id=gsme_id,
+                gsme_signing=self._certificate(gsme_id, KeyUse.DIGITAL_SIGNATURE),
+            )
+        return Parts(Gas(gsme, radio), chf, gpf, neighbours, desk)
+
+    def _identity(self, device_id: bytes, roles: tuple[Role, ...] | None = None) -> DeviceIdentity:
+        """A device's keys, and the certificates it trusts when new: all of them, or those of some roles."""
+        try:
+            anchors = _anchors(self._settings.anchors, self._ring)
+            return DeviceIdentity(
+                device_id,
+                self._ring.private_key(device_id, KeyUse.DIGITAL_SIGNATURE),
+                self._ring.private_key(device_id, KeyUse.KEY_AGREEMENT),
+                {cell: anchor for cell, anchor in anchors.items() if roles is None or cell[0] in roles},
+            )
+        except KeyStoreError as error:
+            raise ProblemError(str(error)) from error
+
+    def _certificate(self, device_id: bytes, use: KeyUse) -> Certificate:
+        try:
+            return self._ring.certificate(device_id, use)
+        except KeyStoreError as error:
+            raise ProblemError(str(error)) from error
+
+    def _partners(self) -> dict[bytes, Certificate]:
+        """Whom the gas meter was joined with: the PPMID, by its key agreement certificate."""
+        if self._settings.ppmid is None:
+            return {}
+        ppmid_id = bytes.fromhex(self._settings.ppmid.id)
+        return {ppmid_id: self._certificate(ppmid_id, KeyUse.KEY_AGREEMENT)}
+
+    async def let_time_pass(self) -> None:
+        """Minutes for meters and hub: what is due happens though nothing arrives."""
+        while True:
+            self.premises.tick(self.pump.now(), int(time.time()))
+            self.pump.wake()
+            await asyncio.sleep(TICK_S)
 
     def _happened(self, heard: Heard[Event]) -> None:
         self.premises.happened(heard, self.pump.now(), int(time.time()))
@@ -278,8 +409,11 @@ class _Home:
         async def display(_request: Mapping[str, object]) -> Answer:
             hub = self.premises.hub
             wan = "none" if self.wan is None else ("up" if self.wan.is_connected else "down")
+            parts = self.premises.parts
             return {
                 **self.premises.meter.display(),
+                "gas": parts.gas.meter.display() if parts.gas is not None else None,
+                "gas_copy": parts.gpf.display() if parts.gpf is not None else None,
                 "policy": hub.settings.policy.value,
                 "drop_repeats": hub.settings.drop_repeats,
                 "wan": wan,
@@ -288,9 +422,22 @@ class _Home:
             }
 
         async def press(request: Mapping[str, object]) -> Answer:
-            if request.get("button") != "enable-supply":
-                raise FaceplateRefused("the meter's button is: enable-supply")
-            return {"done": self.premises.meter.customer_enable()}
+            button = request.get("button")
+            if button == "enable-supply":
+                return {"done": self.premises.meter.customer_enable()}
+            if button == "emergency-credit":
+                return {"done": self.premises.meter.customer_emergency_credit()}
+            gas, now = self.premises.parts.gas, int(time.time())
+            if gas is not None and button == "open-gas-valve":
+                return {"done": gas.meter.customer_open(now)}
+            if gas is not None and button == "gas-emergency-credit":
+                return {"done": gas.meter.customer_emergency_credit(now)}
+            if gas is not None and button == "wake-gas-meter":
+                gas.radio.wake(self.pump.now())
+                self.pump.wake()
+                return {"done": True}
+            raise FaceplateRefused("the meters' buttons are: enable-supply, emergency-credit, open-gas-valve, "
+                                   "gas-emergency-credit, wake-gas-meter")  # fmt: skip
 
         async def change(request: Mapping[str, object]) -> Answer:
             hub = self.premises.hub
@@ -320,20 +467,26 @@ class _Home:
         return {"display": display, "press": press, "set": change, "hub-log": hub_log}
 
 
-def _identity(settings: HomeSettings) -> DeviceIdentity:
-    """The meter's keys, and the certificates it trusts when new."""
-    meter_id = bytes.fromhex(settings.esme.id)
+def _open_ring(settings: HomeSettings) -> Keyring:
     try:
         passphrase = read_passphrase(settings.passphrase_file)
-        ring = Keyring.open(certificates=Path(settings.certificates), keys=Path(settings.keys), password=passphrase)
-        return DeviceIdentity(
-            meter_id,
-            ring.private_key(meter_id, KeyUse.DIGITAL_SIGNATURE),
-            ring.private_key(meter_id, KeyUse.KEY_AGREEMENT),
-            _anchors(settings.anchors, ring),
-        )
+        return Keyring.open(certificates=Path(settings.certificates), keys=Path(settings.keys), password=passphrase)
     except KeyStoreError as error:
         raise ProblemError(str(error)) from error
+
+
+def _neighbours(settings: HomeSettings) -> dict[bytes, Neighbour]:
+    """Every radio within reach of the hub. Their link keys are provisioned: made from their ids (DESIGN CHOICE)."""
+    rows = (
+        (settings.esme, DeviceType.ESME),
+        (settings.gsme, DeviceType.GSME),
+        (settings.ppmid, DeviceType.PPMID),
+    )
+    return {
+        bytes.fromhex(row.id): Neighbour(kind, row.short_address, b"provisioned " + bytes.fromhex(row.id))
+        for row, kind in rows
+        if row is not None
+    }
 
 
 def _anchors(row: AnchorRow, ring: Keyring) -> dict[tuple[Role, KeyUse], Certificate]:
