@@ -5,23 +5,18 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
-from lastmetre.duis.use_cases.rules import Asked, Item, Rule, act, activate, set_
+from lastmetre.duis.use_cases.rules import Asked, Item, Rule, say, when_of
 from lastmetre.duis.use_cases.schedules import (
     SPECIAL_DAYS,
     SPECIAL_DAYS_MAX,
-    Script,
-    applicable_days,
     days_of_week,
-    schedule_entry,
     schedule_term,
-    special_days,
     wildcard_dates,
 )
 from lastmetre.duis.use_cases.terms import Term, identifier, moment, text
 from lastmetre.duis.use_cases.values import (
     ascii_text,
     child,
-    date_time_octets,
     entity,
     index,
     instant,
@@ -29,37 +24,36 @@ from lastmetre.duis.use_cases.values import (
     time_of_day,
     truth,
     uint16,
+    wildcard_date,
 )
-from lastmetre.gbcs.axdr import Array, Boolean, LongUnsigned, OctetString, Structure, VisibleString
+from lastmetre.gbcs.axdr import LongUnsigned
+from lastmetre.gbcs.build import auxiliary as build
+from lastmetre.gbcs.build.calendars import ScheduleEntry, SpecialDay
 
 if TYPE_CHECKING:
     from lastmetre.duis.xml import Element
 
-LOADS: Final = 5
-DESCRIPTION_LENGTH_MAX: Final = 22
-LEVEL_MAX: Final = 100
-
-SCRIPT_TABLE: Final = "0-0:10.0.103.255"
-LIMIT_SCRIPT_TABLE: Final = "0-0:10.0.107.255"
 CONTROLLERS: Final = frozenset({"ESME", "SAPC"})
 """Devices with auxiliary controllers. One sample is for a device whose type the sources do not name; that it is the
 stand-alone controller follows from the titles of its use cases [I]."""
 
 
 def _load(element: Element, attribute: str = "index") -> int:
-    return index(element, 1, LOADS, attribute)
+    return index(element, 1, build.LOADS, attribute)
 
 
 # --- ECS46a: names
 
 
 def _descriptions(asked: Asked) -> tuple[Item, ...]:
-    items = []
-    for described in asked.body.all("ALCSHCALCSDescription"):
-        load = _load(described)
-        name = VisibleString(ascii_text(described, "SwitchDescription", DESCRIPTION_LENGTH_MAX))
-        items.append(set_(f"1/0-0:94.44.0.{10 + load}", 2, name, Term(f"description of load {load}", text)))
-    return tuple(items)
+    described = tuple(
+        build.LoadDescription(_load(each), ascii_text(each, "SwitchDescription", build.DESCRIPTION_LENGTH_MAX).decode())
+        for each in asked.body.all("ALCSHCALCSDescription")
+    )
+    if not described:
+        return ()  # transform says that the request asks for nothing
+    terms = (Term(f"description of load {each.load}", text) for each in described)
+    return say(asked, build.SetLoadDescriptions(described), *terms)
 
 
 # --- ECS46c, ECS46d: schedules
@@ -82,125 +76,105 @@ _LOAD_SCHEDULE: Final = schedule_term("load schedule", _load_script)
 _CONTROLLER_SCHEDULE: Final = schedule_term("controller schedule", _level_script)
 
 
-def _entry(
-    number: int, schedule: Element, script: Script, attribute: str, when: str, special_day_count: int
-) -> Structure:
+def _entry(schedule: Element, script: int, attribute: str, when: str) -> ScheduleEntry:
     listed = {index(day, 1, SPECIAL_DAYS_MAX, attribute) for day in schedule.all("SpecialDaysApplicability")}
     dates = child(schedule, when)
-    return schedule_entry(
-        number,
-        script,
-        time_of_day(dates, "SwitchTime"),
-        days_of_week(schedule),
-        applicable_days(number, listed, special_day_count),
-        *wildcard_dates(dates),
-    )
+    at, days = time_of_day(dates, "SwitchTime"), days_of_week(schedule)
+    return ScheduleEntry(script, at, days, tuple(sorted(listed)), *wildcard_dates(dates))
 
 
-def _switch_script(schedule: Element) -> Script:
+def _switch_script(schedule: Element) -> int:
     switch = child(schedule, "ActivateDeactivateSwitch")
-    child(switch, "ActivateSwitch" if switch.find("ActivateSwitch") is not None else "DeactivateSwitch")
-    return Script(SCRIPT_TABLE, _load(switch) * 256 + (1 if switch.find("ActivateSwitch") is not None else 2))
+    activate = switch.find("ActivateSwitch") is not None
+    child(switch, "ActivateSwitch" if activate else "DeactivateSwitch")
+    return build.load_script(_load(switch), activate=activate)
 
 
-def _special_days(body: Element, table: str, attribute: str) -> Array:
+def _special_days(body: Element, table: str, attribute: str) -> tuple[SpecialDay, ...]:
     days = child(body, table).children
-    return special_days((index(day, 1, SPECIAL_DAYS_MAX, attribute), day) for day in days)
+    return tuple(SpecialDay(index(day, 1, SPECIAL_DAYS_MAX, attribute), wildcard_date(day)) for day in days)
 
 
-def _switch_device(switch: Element) -> Item:
+def _switch_device(switch: Element) -> build.LoadSwitch:
     """Which HCALCS is behind a switch; zeros for one inside the meter."""
-    load = _load(switch)
-    device = OctetString(entity(switch, "HCALCS") if switch.find("HCALCS") is not None else bytes(8))
-    return set_(f"1/0-0:94.44.0.{20 + load}", 2, device, Term(f"device of load {load}", identifier))
+    device = entity(switch, "HCALCS") if switch.find("HCALCS") is not None else bytes(8)
+    return build.LoadSwitch(_load(switch), device)
+
+
+def _schedule_terms(schedule: Term, whose: str) -> tuple[Term, ...]:
+    return (SPECIAL_DAYS, schedule, when_of(f"{whose} special days"), when_of(f"{whose} schedule"))
 
 
 def _load_scheduler(asked: Asked) -> tuple[Item, ...]:
-    days = _special_days(asked.body, "ALCSHCALCSSpecialDays", "index")
-    entries = enumerate(asked.body.all("ALCSHCALCSConnectionSchedule"), 1)
-    schedule = tuple(
-        _entry(number, entry, _switch_script(entry), "index", "ALCSScheduleDatesAndTime", len(days.elements))
-        for number, entry in entries
+    body = asked.body
+    values = build.SetLoadSchedule(
+        tuple(map(_switch_device, body.all("SwitchTypeAndId"))),
+        _special_days(body, "ALCSHCALCSSpecialDays", "index"),
+        tuple(
+            _entry(entry, _switch_script(entry), "index", "ALCSScheduleDatesAndTime")
+            for entry in body.all("ALCSHCALCSConnectionSchedule")
+        ),
     )
-    return (
-        *map(_switch_device, asked.body.all("SwitchTypeAndId")),
-        *_scheduler_items(asked, days, schedule, _LOAD_SCHEDULE, "the load"),
-    )
+    devices = (Term(f"device of load {each.load}", identifier) for each in values.switches)
+    return say(asked, values, *devices, *_schedule_terms(_LOAD_SCHEDULE, "the load"))
 
 
-def _scheduler_items(
-    asked: Asked, days: Array, schedule: tuple[Structure, ...], term: Term, whose: str
-) -> tuple[Item, ...]:
-    return (
-        set_("11/0-1:11.0.3.255", 2, days, SPECIAL_DAYS),
-        set_("10/0-1:12.0.2.255", 2, Array(schedule), term),
-        activate("9000/0-0:94.44.128.26", 6, asked.when, f"{whose} special days"),
-        activate("9000/0-0:94.44.128.35", 6, asked.when, f"{whose} schedule"),
-    )
+def _level(action: Element) -> tuple[int, bool]:
+    """How much, and whether it comes from the load."""
+    from_load = action.find("InputFromControlledLoad") is not None
+    return integer(action, "CommandedStateLevel", 0, build.LEVEL_MAX), from_load
 
 
-OUTPUT: Final = 0x1000
-INPUT: Final = 0x2000
-BY_SCHEDULE: Final = 0x80
-
-
-def _level(action: Element, controller: int) -> int:
-    direction = INPUT if action.find("InputFromControlledLoad") is not None else OUTPUT
-    return direction + controller * 256 + integer(action, "CommandedStateLevel", 0, LEVEL_MAX)
-
-
-def _controller_script(schedule: Element) -> Script:
+def _controller_script(schedule: Element) -> int:
     action = child(schedule, "AuxiliaryControllerAction")
-    return Script(SCRIPT_TABLE, _level(action, _load(action, "auxiliaryControllerN")) + BY_SCHEDULE)
+    percent, from_load = _level(action)
+    return build.level_script(_load(action, "auxiliaryControllerN"), percent, from_load=from_load)
 
 
 def _controller_scheduler(asked: Asked) -> tuple[Item, ...]:
-    days = _special_days(asked.body, "AuxiliaryControllerSpecialDayDefinitions", "identifier")
     when = "AuxiliaryControllerSchedulePeriodAndTime"
-    entries = enumerate(asked.body.all("AuxiliaryControllerSchedule"), 1)
-    schedule = tuple(
-        _entry(number, entry, _controller_script(entry), "identifier", when, len(days.elements))
-        for number, entry in entries
+    values = build.SetControllerSchedule(
+        _special_days(asked.body, "AuxiliaryControllerSpecialDayDefinitions", "identifier"),
+        tuple(
+            _entry(entry, _controller_script(entry), "identifier", when)
+            for entry in asked.body.all("AuxiliaryControllerSchedule")
+        ),
     )
-    return _scheduler_items(asked, days, schedule, _CONTROLLER_SCHEDULE, "the controller")
+    return say(asked, values, *_schedule_terms(_CONTROLLER_SCHEDULE, "the controller"))
 
 
 # --- ECS47, ECS47a, ECS47e: switching now
 
-_ACTIVATE: Final = 0x11
-_DEACTIVATE: Final = 0x12
-_RESET: Final = 0x20
+_ACTIONS: Final = {action.value: action.name.lower() for action in build.LoadAction}
 
 
 def _switch_term(data: object) -> str:
     script = data.value if isinstance(data, LongUnsigned) else 0
-    action = {_ACTIVATE: "activate", _DEACTIVATE: "deactivate", _RESET: "reset"}.get(script & 0xFF, "script for")
+    action = _ACTIONS.get(script & 0xFF, "script for")
     return f"{action} load {script >> 8} ({script})"
 
 
-def _switch(asked: Asked, element: str, action: int) -> tuple[Item, ...]:
-    """Activate (object 1) or deactivate (object 2) a load for some time, or give it back to its schedule."""
+def _switch(asked: Asked, element: str, action: build.LoadAction) -> tuple[Item, ...]:
+    """Activate or deactivate a load for some time, or give it back to its schedule."""
     command = child(asked.body, element)
-    load = _load(command)
-    script = act(f"9/{SCRIPT_TABLE}", 1, LongUnsigned(load * 256 + action), Term("load script", _switch_term))
-    if action == _RESET:
-        return (script,)
-    duration = LongUnsigned(uint16(command, "Duration"))
-    place = f"1/0-0:94.44.{116 + load}.{1 if action == _ACTIVATE else 2}"
-    return (set_(place, 2, duration, Term(f"duration for load {load}")), script)
+    load, script = _load(command), Term("load script", _switch_term)
+    if action is build.LoadAction.RESET:
+        return say(asked, build.SwitchLoad(load, action), script)
+    values = build.SwitchLoad(load, action, uint16(command, "Duration"))
+    return say(asked, values, Term(f"duration for load {load}"), script)
 
 
-def _set_level(asked: Asked, table: str, first: int) -> tuple[Item, ...]:
+def _set_level(asked: Asked, make: type[build.SetControllerLevel | build.LimitControllerLevel]) -> tuple[Item, ...]:
     """Set (or limit) a controller's level between two times."""
     controller = _load(asked.body, "auxiliaryControllerN")
-    start = OctetString(date_time_octets(instant(asked.body, "StartDateTime")))
-    end = OctetString(date_time_octets(instant(asked.body, "EndDateTime")))
-    place = f"1/0-0:94.44.{116 + controller}"
-    level = LongUnsigned(_level(asked.body, controller))
-    return (
-        set_(f"{place}.{first}", 2, start, Term(f"start for controller {controller}", moment)),
-        set_(f"{place}.{first + 1}", 2, end, Term(f"end for controller {controller}", moment)),
-        act(f"9/{table}", 1, level, Term("controller script", _level_script)),
+    start, end = instant(asked.body, "StartDateTime"), instant(asked.body, "EndDateTime")
+    percent, from_load = _level(asked.body)
+    return say(
+        asked,
+        make(controller, percent, start, end, from_load),
+        Term(f"start for controller {controller}", moment),
+        Term(f"end for controller {controller}", moment),
+        Term("controller script", _level_script),
     )
 
 
@@ -209,9 +183,11 @@ def _set_level(asked: Asked, table: str, first: int) -> tuple[Item, ...]:
 
 def _boost_button(asked: Asked, element: str, value: bool) -> tuple[Item, ...]:
     """One item for each load to be added or removed; a load that is false stays as it is [I]."""
-    chosen = sorted(_load(load) for load in asked.body.all(element) if truth(load))
-    return tuple(
-        set_(f"1/0-0:94.44.6.{load}", 2, Boolean(value), Term(f"load {load} on the boost button")) for load in chosen
+    chosen = tuple(sorted(_load(load) for load in asked.body.all(element) if truth(load)))
+    if not chosen:
+        return ()  # transform says that the request asks for nothing
+    return say(
+        asked, build.SetBoostButton(chosen, value), *(Term(f"load {load} on the boost button") for load in chosen)
     )
 
 
@@ -219,12 +195,16 @@ RULES: Final = (
     Rule("ECS46a", 0x0053, ("6.14.1",), _descriptions, source="B10"),
     Rule("ECS46c", 0x0054, ("6.14.2",), _load_scheduler, source="B10"),
     Rule("ECS46d", 0x011A, ("6.14.3",), _controller_scheduler, CONTROLLERS, source="B10"),
-    Rule("ECS47", 0x0055, ("7.5",), partial(_switch, element="ActivateALCSHCALCS", action=_ACTIVATE), source="B10"),
-    Rule("ECS47", 0x0055, ("7.6",), partial(_switch, element="DeactivateALCSHCALCS", action=_DEACTIVATE),
-         source="B10"),
-    Rule("ECS47", 0x0055, ("7.8",), partial(_switch, element="ResetALCSHCALCS", action=_RESET), source="B10"),
-    Rule("ECS47a", 0x011E, ("7.13",), partial(_set_level, table=SCRIPT_TABLE, first=1), CONTROLLERS, source="B10"),
-    Rule("ECS47e", 0x011F, ("7.16",), partial(_set_level, table=LIMIT_SCRIPT_TABLE, first=3), CONTROLLERS,
+    *(
+        Rule("ECS47", 0x0055, (variant,), partial(_switch, element=element, action=action), source="B10")
+        for variant, element, action in (
+            ("7.5", "ActivateALCSHCALCS", build.LoadAction.ACTIVATE),
+            ("7.6", "DeactivateALCSHCALCS", build.LoadAction.DEACTIVATE),
+            ("7.8", "ResetALCSHCALCS", build.LoadAction.RESET),
+        )
+    ),
+    Rule("ECS47a", 0x011E, ("7.13",), partial(_set_level, make=build.SetControllerLevel), CONTROLLERS, source="B10"),
+    Rule("ECS47e", 0x011F, ("7.16",), partial(_set_level, make=build.LimitControllerLevel), CONTROLLERS,
          source="B10"),
     Rule("ECS62", 0x005F, ("7.9",), partial(_boost_button, element="AddToBoostButton", value=True), source="B10"),
     Rule("ECS62", 0x005F, ("7.10",), partial(_boost_button, element="RemoveFromBoostButton", value=False),

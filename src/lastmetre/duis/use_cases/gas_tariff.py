@@ -61,7 +61,7 @@ def _publish(asked: Asked, calendar: Calendar) -> Iterator[Part]:
         yield _week_profile(asked, week)
     seasons = tuple(
         {
-            "start": date_octets(child(season, "SeasonStartDate")),
+            "start": date_octets(child(season, "SeasonStartDate")).zigbee,
             "week_id": integer(season, "ReferencedWeekName", 1, WEEK_NAMES_MAX),
         }
         for season in calendar.seasons
@@ -104,7 +104,7 @@ def _week_profile(asked: Asked, week: Element) -> Part:
 def _special_days(asked: Asked, calendar: Calendar) -> Part:
     days = tuple(
         {
-            "date": date_octets(child(day, "Date")),
+            "date": date_octets(child(day, "Date")).zigbee,
             "day_id": integer(day, "ReferencedDayName", 1, DAY_NAMES_MAX),
         }
         for day in calendar.special_days
@@ -134,10 +134,10 @@ _ACTIONS: Final = {"START": 1, "STOP": 0}
 
 
 def _minute(element: Element, path: str) -> int:
-    hour, minute, second, _ = time_of_day(element, path).value
-    if second:
+    at = time_of_day(element, path)
+    if at.second:
         raise TransformError(f"{element.name}/{path} must be a whole minute")
-    return hour * 60 + minute
+    return at.hour * 60 + at.minute
 
 
 def _non_disablement(settings: Element) -> Calendar:

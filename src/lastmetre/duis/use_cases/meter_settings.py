@@ -7,14 +7,11 @@ from typing import TYPE_CHECKING, Final
 
 from lastmetre.duis.errors import TransformError
 from lastmetre.duis.use_cases.gas import customer_identification_number
-from lastmetre.duis.use_cases.rules import Asked, Item, Rule, act, set_
-from lastmetre.duis.use_cases.schedules import Script, schedule_entry, schedule_term
+from lastmetre.duis.use_cases.rules import Asked, Item, Rule, act, say, set_
+from lastmetre.duis.use_cases.schedules import schedule_term
 from lastmetre.duis.use_cases.terms import Term, choice, date, plain, text, time
 from lastmetre.duis.use_cases.values import (
-    ANY,
-    ANY_YEAR,
     ascii_text,
-    bits,
     boolean,
     child,
     decimal,
@@ -25,7 +22,6 @@ from lastmetre.duis.use_cases.values import (
     uint32,
 )
 from lastmetre.gbcs.axdr import (
-    Array,
     BitString,
     Data,
     DoubleLongUnsigned,
@@ -35,6 +31,8 @@ from lastmetre.gbcs.axdr import (
     Structure,
     Unsigned,
 )
+from lastmetre.gbcs.build import settings as build
+from lastmetre.gbcs.build.times import Date
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -146,33 +144,32 @@ _MONTHS_BETWEEN: Final = {"Quarterly": 3, "SixMonthly": 6, "Yearly": 12}
 _EXECUTIONS: Final = Term("billing times", each=Term("billing time", parts=(Term("time", time), Term("date", date))))
 
 
-def _date(month: int = ANY, day: int = ANY, weekday: int = ANY) -> OctetString:
-    return OctetString(ANY_YEAR.to_bytes(2, "big") + bytes((month, day, weekday)))
+_DAILY: Final = Date()
 
 
-def _billing_dates(calendar: Element) -> list[OctetString]:
+def _billing_dates(calendar: Element) -> list[Date]:
     """The dates of a billing calendar. Monthly and Quarterly were seen, the others follow their pattern [I]."""
     if calendar.find("Daily") is not None:
-        return [_date()]
+        return [_DAILY]
     if calendar.find("Weekly") is not None:
-        return [_date(weekday=integer(calendar, "Weekly", 1, 7))]
+        return [Date(day_of_week=integer(calendar, "Weekly", 1, 7))]
     if calendar.find("Monthly") is not None:
-        return [_date(day=integer(calendar, "Monthly", 1, BILLING_DAY_MAX))]
+        return [Date(day=integer(calendar, "Monthly", 1, BILLING_DAY_MAX))]
     for name, step in _MONTHS_BETWEEN.items():
         period = calendar.find(name)
         if period is not None:
             day = integer(period, "DayOfMonth", 1, BILLING_DAY_MAX)
             first = integer(period, "BillingPeriodStartMonth", 1, 12)
             # In the order of the periods, from the first on; a start in February goes on to next January [I].
-            return [_date(month=(first - 1 + add) % 12 + 1, day=day) for add in range(0, 12, step)]
+            return [Date(month=(first - 1 + add) % 12 + 1, day=day) for add in range(0, 12, step)]
     raise TransformError("ElectricityBillingCalendar names no period")
 
 
 def _billing_calendar(asked: Asked) -> tuple[Item, ...]:
     calendar = child(asked.body, "ElectricityBillingCalendar")
     at = time_of_day(calendar, "BillingTime")
-    executions = Array(tuple(Structure((at, day)) for day in _billing_dates(calendar)))
-    return (set_("22/0-0:15.0.0.255", 4, executions, _EXECUTIONS),)
+    times = tuple(build.BillingTime(at, day) for day in _billing_dates(calendar))
+    return say(asked, build.SetBillingCalendar(times), _EXECUTIONS)
 
 
 def _monthly(asked: Asked) -> bool:
@@ -185,30 +182,19 @@ _RESETS: Final = Term("reset times", each=Term("reset time", parts=(Term("time",
 
 def _daily_reset(asked: Asked) -> tuple[Item, ...]:
     """Every day at midnight; no reset is an empty list [I]."""
-    every_day = Structure((OctetString(bytes(4)), _date()))
-    times = Array((every_day,) if boolean(asked.body, "DailyTariffBlockCounterMatrixReset") else ())
-    return (set_("22/0-0:15.1.0.255", 4, times, _RESETS),)
+    daily = boolean(asked.body, "DailyTariffBlockCounterMatrixReset")
+    return say(asked, build.SetDailyBlockCounterReset(daily), _RESETS)
 
 
 # --- ECS37, ECS57: maximum demand
 
-_DEMAND_TABLE: Final = "0-0:10.128.100.255"
 _DEMAND: Final = schedule_term("demand period", choice({1: "start", 2: "end"}))
-_DEMAND_START: Final = OctetString(b"\x00\x00\x01\xff\xff")
-_DEMAND_END: Final = OctetString(b"\xff" * 5)
 
 
 def _demand_period(asked: Asked) -> tuple[Item, ...]:
     period = child(asked.body, "MaximumDemandTimePeriodSchedule")
-    every_day = bits([True] * 7)
-    entries = tuple(
-        schedule_entry(
-            number, Script(_DEMAND_TABLE, number + 1), time_of_day(period, element), every_day, BitString(0, b""),
-            _DEMAND_START, _DEMAND_END,
-        )
-        for number, element in enumerate(("StartTime", "EndTime"))
-    )  # fmt: skip
-    return (set_("10/0-0:12.0.0.255", 2, Array(entries), _DEMAND),)
+    start, end = (time_of_day(period, element) for element in ("StartTime", "EndTime"))
+    return say(asked, build.SetMaximumDemandPeriod(start, end), _DEMAND)
 
 
 _DEMANDS: Final = (

@@ -2,20 +2,12 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from lastmetre.duis.errors import TransformError
-from lastmetre.duis.use_cases.rules import NEWER_CODES, Asked, Item, Rule, act, activate, set_
-from lastmetre.duis.use_cases.schedules import (
-    SPECIAL_DAYS,
-    SPECIAL_DAYS_MAX,
-    Script,
-    applicable_days,
-    days_of_week,
-    schedule_entry,
-    schedule_term,
-    special_days,
-)
+from lastmetre.duis.use_cases.rules import NEWER_CODES, Asked, Item, Rule, say, when_of
+from lastmetre.duis.use_cases.schedules import SPECIAL_DAYS, SPECIAL_DAYS_MAX, days_of_week, schedule_term
 from lastmetre.duis.use_cases.terms import Term, choice, obis, text
 from lastmetre.duis.use_cases.values import (
     boolean,
@@ -29,32 +21,17 @@ from lastmetre.duis.use_cases.values import (
     plain_date,
     time_of_day,
     uint16,
+    wildcard_date,
     words,
 )
-from lastmetre.gbcs.axdr import (
-    Array,
-    BitString,
-    Data,
-    DoubleLong,
-    DoubleLongUnsigned,
-    Enum,
-    Integer,
-    Long,
-    LongUnsigned,
-    OctetString,
-    Structure,
-)
-from lastmetre.gbcs.dlms import Obis
+from lastmetre.gbcs.build import debt
+from lastmetre.gbcs.build import prepayment as build
+from lastmetre.gbcs.build.calendars import NON_DISABLEMENT_START, NON_DISABLEMENT_STOP, ScheduleEntry, SpecialDay
 
 if TYPE_CHECKING:
     from lastmetre.duis.xml import Element
 
 UTRN_DIGITS: Final = 20
-ACCOUNT: Final = "111/0-1:19.0.0.255"
-"""The payment account: mode, charge links, activation."""
-PREPAYMENT: Final = "9000/0-0:94.44.128."
-"""Prepayment settings; the last number follows."""
-
 
 # --- CS01a: top-up
 
@@ -63,20 +40,11 @@ def _top_up(asked: Asked) -> tuple[Item, ...]:
     digits = words(asked.body, "UTRN")
     if len(digits) != UTRN_DIGITS or not (digits.isascii() and digits.isdigit()):
         raise TransformError(f"TopUpDevice/UTRN must be {UTRN_DIGITS} digits")
-    return (act("115/0-0:19.40.0.255", 1, OctetString(digits.encode()), Term("UTRN", text)),)
+    return say(asked, build.TopUp(digits), Term("UTRN", text))
 
 
 # --- ECS02, ECS03: payment mode
 
-_CREDITS: Final = {"10.0": "meter credit", "10.1": "emergency credit", "10.2": "accumulated debt"}
-_CHARGES: Final = {
-    "20.0": "tariff charge",
-    "20.1": "time debt 1",
-    "20.2": "time debt 2",
-    "20.3": "payment debt",
-    "20.4": "standing charge",
-    "20.5": "tariff charge of the secondary element",
-}
 _MODE: Final = Term(
     "payment mode",
     parts=(Term("payment mode", choice({1: "credit", 2: "prepayment"})), Term("account status")),
@@ -85,44 +53,28 @@ _LINKS: Final = Term(
     "charge links",
     each=Term("charge link", parts=(Term("credit", obis), Term("charge", obis), Term("collection settings"))),
 )
-_COLLECT: Final = BitString(3, b"\xe0")
-"""Collect, also when disabled: 111."""
-_SUSPEND: Final = BitString(3, b"\xc0")
-"""Do not collect when the supply is disabled: 110."""
-
-
-def _link(credit: str, charge: str, setting: BitString = _COLLECT) -> Data:
-    ends = (Obis.parse(f"0-0:19.{end}.255").raw for end in (credit, charge))
-    return Structure((*map(OctetString, ends), setting))
 
 
 def _credit_mode(asked: Asked) -> tuple[Item, ...]:
-    charges = ("20.0", "20.4", "20.5") if asked.device.twin else ("20.0", "20.4")
-    links = Array(tuple(_link("10.0", charge) for charge in charges))
-    return (
-        set_(ACCOUNT, 2, Structure((Enum(1), Enum(1))), _MODE),
-        set_(ACCOUNT, 11, links, _LINKS),
-        activate(ACCOUNT, 13, asked.when, "the payment mode"),
-    )
+    return say(asked, build.SetCreditMode(asked.device.twin), _MODE, _LINKS, when_of("the payment mode"))
 
 
 def _prepayment_mode(asked: Asked) -> tuple[Item, ...]:
     settings = child(asked.body, "Prepayment")
-    threshold = DoubleLong(int32(settings, "DisablementThreshold"))
-    disabled = _SUSPEND if boolean(settings, "SuspendDebtDisabled") else _COLLECT
-    links = [_link("10.0", "20.0"), _link("10.0", "20.4"), _link("10.0", "20.1", disabled)]
-    links += [_link("10.0", "20.2", disabled), _link("10.0", "20.3"), _link("10.1", "20.3"), _link("10.1", "20.0")]
-    links += [_link("10.1", "20.4"), _link("10.1", "20.1", disabled), _link("10.1", "20.2", disabled)]
-    if boolean(settings, "SuspendDebtEmergency"):
-        links += [_link("10.2", "20.4"), _link("10.2", "20.1"), _link("10.2", "20.2")]
-    if asked.device.twin:
-        links += [_link("10.0", "20.5"), _link("10.1", "20.5")]
-    return (
-        set_(ACCOUNT, 2, Structure((Enum(2), Enum(1))), _MODE),
-        set_(PREPAYMENT + "22", 4, threshold, Term("disablement threshold")),
-        set_(ACCOUNT, 11, Array(tuple(links)), _LINKS),
-        activate(PREPAYMENT + "22", 6, asked.when, "the disablement threshold"),
-        activate(ACCOUNT, 13, asked.when, "the payment mode"),
+    values = build.SetPrepaymentMode(
+        int32(settings, "DisablementThreshold"),
+        boolean(settings, "SuspendDebtDisabled"),
+        boolean(settings, "SuspendDebtEmergency"),
+        asked.device.twin,
+    )
+    return say(
+        asked,
+        values,
+        _MODE,
+        Term("disablement threshold"),
+        _LINKS,
+        when_of("the disablement threshold"),
+        when_of("the payment mode"),
     )
 
 
@@ -140,36 +92,24 @@ def _adjustment(asked: Asked) -> str | None:
 def _adjust_balance(asked: Asked) -> tuple[Item, ...]:
     path = _adjustment(asked)
     assert path is not None, "the rule applies only where there is an adjustment"
-    amount = DoubleLong(int32(asked.body, path))
-    return (act("112/0-0:19.10.0.255", 1, amount, Term("meter balance adjustment")),)
+    values = build.AdjustMeterBalance(int32(asked.body, path))
+    return say(asked, values, Term("meter balance adjustment"))
 
 
-def _reset_balance(_: Asked) -> tuple[Item, ...]:
-    return tuple(
-        act(f"112/0-0:19.{credit}.255", 2, DoubleLong(0), Term(f"reset of the {name}"))
-        for credit, name in _CREDITS.items()
-    )
+def _reset_balance(asked: Asked) -> tuple[Item, ...]:
+    names = ("meter credit", "emergency credit", "accumulated debt")
+    return say(asked, build.ResetMeterBalance(), *(Term(f"reset of the {name}") for name in names))
 
 
 # --- ECS05, ECS07, ECS09
 
 
-def _reset_block_counters(_: Asked) -> tuple[Item, ...]:
-    return (act("9/0-0:10.0.100.255", 1, LongUnsigned(99), Term("tariff script")),)
+def _reset_block_counters(asked: Asked) -> tuple[Item, ...]:
+    return say(asked, build.ResetTariffBlockCounters(), Term("tariff script"))
 
 
-_PERIODS: Final = {"HOURLY": 3600, "DAILY": 86_400}
+_PERIODS: Final = {period.name: period.value for period in debt.RecoveryPeriod}
 """Seconds between two collections. HOURLY is inferred [I]: only DAILY was seen."""
-
-
-def charge_table(scale: int, unit: tuple[int, str, int], prices: tuple[tuple[bytes, int], ...]) -> Structure:
-    """A charge's passive unit prices: scales, what the price refers to, and the table."""
-    commodity_class, commodity, commodity_attribute = unit
-    reference = OctetString(Obis.parse(commodity).raw if commodity else bytes(6))
-    scales = Structure((Integer(3 if commodity else 0), Integer(scale)))
-    commodity_reference = Structure((LongUnsigned(commodity_class), reference, Integer(commodity_attribute)))
-    table = Array(tuple(Structure((OctetString(name), Long(price))) for name, price in prices))
-    return Structure((scales, commodity_reference, table))
 
 
 def charge_term(name: str, price: str) -> Term:
@@ -185,124 +125,106 @@ def charge_term(name: str, price: str) -> Term:
     )
 
 
-def _debt_table(asked: Asked, number: int) -> Item:
+def _recovery(asked: Asked, number: int) -> tuple[int, int, debt.RecoveryPeriod]:
     recovery = child(asked.body, f"ElecDebtRecovery{number}")
     rate = int16(recovery, "DebtRecoveryRate")
-    table = charge_table(int8(recovery, "DebtRecoveryRatePriceScale"), (0, "", 0), ((b"", rate),))
-    term = charge_term(f"debt recovery {number}", f"debt recovery {number} entry")
-    return set_(f"113/0-0:19.20.{number}.255", 6, table, term)
+    scale = int8(recovery, "DebtRecoveryRatePriceScale")
+    return rate, scale, debt.RecoveryPeriod(one_of(recovery, "DebtRecoveryRatePeriod", _PERIODS))
 
 
-def _debt_period(asked: Asked, number: int) -> Item:
-    period = one_of(child(asked.body, f"ElecDebtRecovery{number}"), "DebtRecoveryRatePeriod", _PERIODS)
-    show = choice({seconds: name for name, seconds in _PERIODS.items()})
-    term = Term(f"debt recovery {number} period", show)
-    return set_(f"113/0-0:19.20.{number}.255", 8, DoubleLongUnsigned(period), term)
-
-
-def _debt_register(asked: Asked, number: int, element: str, name: str) -> Item:
-    return act(f"113/0-0:19.20.{number}.255", 4, DoubleLong(int32(asked.body, element)), Term(name))
+def _recovery_terms(number: int) -> tuple[Term, Term]:
+    table = charge_term(f"debt recovery {number}", f"debt recovery {number} entry")
+    return table, Term(f"debt recovery {number} period", choice({seconds: name for name, seconds in _PERIODS.items()}))
 
 
 def _update_debt(asked: Asked) -> tuple[Item, ...]:
-    per_payment = LongUnsigned(integer(asked.body, "DebtRecoveryPerPayment", 0, 10_000))
-    now = Integer(0)
-    return (
-        _debt_table(asked, 1),
-        _debt_table(asked, 2),
-        set_("113/0-0:19.20.3.255", 13, per_payment, Term("debt recovery per payment")),
-        _debt_period(asked, 1),
-        _debt_period(asked, 2),
-        act("113/0-0:19.20.1.255", 2, now, Term("activation of debt recovery 1")),
-        act("113/0-0:19.20.2.255", 2, now, Term("activation of debt recovery 2")),
-        _debt_register(asked, 3, "PaymentDebtRegister", "payment debt register"),
-        _debt_register(asked, 1, "TimeDebtRegister1", "time debt register 1"),
-        _debt_register(asked, 2, "TimeDebtRegister2", "time debt register 2"),
+    body = asked.body
+    (rate_1, scale_1, period_1), (rate_2, scale_2, period_2) = _recovery(asked, 1), _recovery(asked, 2)
+    values = debt.ManageDebt(
+        time_debt_1_recovery_rate=rate_1,
+        time_debt_1_recovery_rate_scale=scale_1,
+        time_debt_1_recovery_period=period_1,
+        time_debt_2_recovery_rate=rate_2,
+        time_debt_2_recovery_rate_scale=scale_2,
+        time_debt_2_recovery_period=period_2,
+        recovery_per_payment_percent_hundredths=integer(body, "DebtRecoveryPerPayment", 0, 10_000),
+        payment_debt_millipence=int32(body, "PaymentDebtRegister"),
+        time_debt_1_millipence=int32(body, "TimeDebtRegister1"),
+        time_debt_2_millipence=int32(body, "TimeDebtRegister2"),
     )
+    (table_1, period_term_1), (table_2, period_term_2) = _recovery_terms(1), _recovery_terms(2)
+    names = ("activation of debt recovery 1", "activation of debt recovery 2", "payment debt register")
+    registers = ("time debt register 1", "time debt register 2")
+    per_payment = Term("debt recovery per payment")
+    terms = (table_1, table_2, per_payment, period_term_1, period_term_2, *map(Term, (*names, *registers)))
+    return say(asked, values, *terms)
 
 
-def _activate_emergency_credit(_: Asked) -> tuple[Item, ...]:
-    return (act("112/0-0:19.10.1.255", 3, Integer(0), Term("activation of emergency credit")),)
+def _activate_emergency_credit(asked: Asked) -> tuple[Item, ...]:
+    return say(asked, build.ActivateEmergencyCredit(), Term("activation of emergency credit"))
 
 
 # --- ECS08, ECS08a: prepayment configuration
 
-RECOVERY_CAP_PERIOD_S: Final = 604_800
-"""The debt recovery cap is always per week."""
-
-_SCRIPTS: Final = {"START": 32, "STOP": 33}
+_SCRIPTS: Final = {"START": NON_DISABLEMENT_START, "STOP": NON_DISABLEMENT_STOP}
 _SCHEDULE: Final = schedule_term(
     "non-disablement schedule", choice({number: name for name, number in _SCRIPTS.items()})
 )
 
 
-def _special_days(calendar: Element) -> Array:
+def _special_days(calendar: Element) -> tuple[SpecialDay, ...]:
     days = child(calendar, "ElectricitySpecialDays").all("SpecialDay")
-    return special_days((index(day, 1, SPECIAL_DAYS_MAX), child(day, "Date")) for day in days)
+    return tuple(SpecialDay(index(day, 1, SPECIAL_DAYS_MAX), wildcard_date(child(day, "Date"))) for day in days)
 
 
-def _schedule_entry(number: int, schedule: Element, special_day_count: int) -> Structure:
+def _schedule_entry(schedule: Element) -> ScheduleEntry:
     listed = {
         integer(applicability, "SpecialDayID", 1, SPECIAL_DAYS_MAX)
         for applicability in child(schedule, "SpecialDaysApplicability").all("SpecialDayApplicability")
     }
-    return schedule_entry(
-        number,
-        Script("0-0:10.0.106.255", one_of(schedule, "NonDisablementScript", _SCRIPTS)),
+    return ScheduleEntry(
+        one_of(schedule, "NonDisablementScript", _SCRIPTS),
         time_of_day(schedule, "ScheduleDatesAndTime/SwitchTime"),
         days_of_week(schedule),
-        applicable_days(number, listed, special_day_count),
+        tuple(sorted(listed)),
         plain_date(schedule, "ScheduleDatesAndTime/StartDate"),
         plain_date(schedule, "ScheduleDatesAndTime/EndDate"),
     )
 
 
-_SETTINGS_IN_ACTIVATION_ORDER: Final = (
-    ("9000/0-0:94.44.2.20", "the maximum meter balance"),
-    ("9000/0-0:94.44.2.10", "the maximum credit threshold"),
-    (PREPAYMENT + "12", "the debt recovery rate cap"),
-    (PREPAYMENT + "13", "the debt recovery rate cap period"),
-    (PREPAYMENT + "9", "the low credit threshold"),
-    (PREPAYMENT + "2", "the emergency credit limit"),
-    (PREPAYMENT + "3", "the emergency credit threshold"),
-    (PREPAYMENT + "28", "the special days"),
+_AMOUNTS: Final = (
+    "maximum meter balance",
+    "maximum credit threshold",
+    "debt recovery rate cap",
+    "debt recovery rate cap period",
+    "low credit threshold",
+    "emergency credit limit",
+    "emergency credit threshold",
 )
 
 
-def _configuration(asked: Asked, balance_attribute: int) -> tuple[Item, ...]:
+def _configuration(asked: Asked, code: int) -> tuple[Item, ...]:
     settings = child(asked.body, "UpdatePrepayConfigElectricity")
     calendar = child(settings, "ElectricityNonDisablementCalendar")
-    days = _special_days(calendar)
-    schedule = tuple(
-        _schedule_entry(number, entry, len(days.elements))
-        for number, entry in enumerate(calendar.all("ElectricityNonDisablementSchedule"), 1)
+    values = build.UpdatePrepaymentConfiguration(
+        max_meter_balance_millipence=int32(settings, "MaxMeterBalance"),
+        max_credit_threshold_millipence=int32(settings, "MaxCreditThreshold"),
+        debt_recovery_rate_cap_millipence_per_week=uint16(settings, "DebtRecoveryRateCap"),
+        low_credit_threshold_millipence=int32(settings, "LowCreditThreshold"),
+        emergency_credit_limit_millipence=int32(settings, "EmergencyCreditLimit"),
+        emergency_credit_threshold_millipence=int32(settings, "EmergencyCreditThreshold"),
+        special_days=_special_days(calendar),
+        non_disablement_schedule=tuple(map(_schedule_entry, calendar.all("ElectricityNonDisablementSchedule"))),
     )
-
-    def amount(last: str, element: str, name: str, attribute: int = 4) -> Item:
-        return set_(f"9000/0-0:94.44.{last}", attribute, DoubleLong(int32(settings, element)), Term(name))
-
-    cap, cap_period = LongUnsigned(uint16(settings, "DebtRecoveryRateCap")), DoubleLong(RECOVERY_CAP_PERIOD_S)
-    return (
-        set_("11/0-1:11.0.2.255", 2, days, SPECIAL_DAYS),
-        amount("2.20", "MaxMeterBalance", "maximum meter balance", balance_attribute),
-        amount("2.10", "MaxCreditThreshold", "maximum credit threshold"),
-        set_("10/0-1:12.0.1.255", 2, Array(schedule), _SCHEDULE),
-        set_(PREPAYMENT + "12", 4, cap, Term("debt recovery rate cap")),
-        set_(PREPAYMENT + "13", 4, cap_period, Term("debt recovery rate cap period")),
-        amount("128.9", "LowCreditThreshold", "low credit threshold"),
-        amount("128.2", "EmergencyCreditLimit", "emergency credit limit"),
-        activate(PREPAYMENT + "31", 6, asked.when, "the non-disablement calendar"),
-        amount("128.3", "EmergencyCreditThreshold", "emergency credit threshold"),
-        *(activate(target, 6, asked.when, name) for target, name in _SETTINGS_IN_ACTIVATION_ORDER),
+    balance, credit, *others, threshold = map(Term, _AMOUNTS)
+    activations = (when_of(f"the {name}") for name in (*_AMOUNTS, "special days"))
+    return say(
+        asked,
+        values,
+        *(SPECIAL_DAYS, balance, credit, _SCHEDULE, *others, when_of("the non-disablement calendar"), threshold),
+        *activations,
+        code=code,
     )
-
-
-def _configuration_old(asked: Asked) -> tuple[Item, ...]:
-    return _configuration(asked, balance_attribute=2)
-
-
-def _configuration_new(asked: Asked) -> tuple[Item, ...]:
-    return _configuration(asked, balance_attribute=4)
 
 
 def _newer(asked: Asked) -> bool:
@@ -325,7 +247,7 @@ RULES: Final = (
     Rule("ECS04b", 0x00B3, ("1.5",), _reset_balance, source="B1"),
     Rule("ECS05", 0x001D, ("1.7",), _reset_block_counters, source="B1"),
     Rule("ECS07", 0x001E, ("2.3",), _update_debt, source="B1"),
-    Rule("ECS08a", 0x00DE, ("2.1",), _configuration_new, applies=_newer, source="B1"),
-    Rule("ECS08", 0x001F, ("2.1",), _configuration_old, source="B1"),
+    Rule("ECS08a", 0x00DE, ("2.1",), partial(_configuration, code=0x00DE), applies=_newer, source="B1"),
+    Rule("ECS08", 0x001F, ("2.1",), partial(_configuration, code=0x001F), source="B1"),
     Rule("ECS09", 0x0020, ("2.5",), _activate_emergency_credit, source="B1"),
 )

@@ -15,13 +15,15 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 from lastmetre.duis.errors import TransformError
 from lastmetre.duis.use_cases.terms import Term, moment
 from lastmetre.gbcs.axdr import Data, NullData
+from lastmetre.gbcs.build.frame import Frame
 from lastmetre.gbcs.dlms import Action, Get, GetWithSelection, Obis, Set, Spec
 from lastmetre.gbcs.zcl import ReadAttributes
 
 if TYPE_CHECKING:
-    from lastmetre.duis.use_cases.values import Activation
     from lastmetre.duis.xml import Element
     from lastmetre.gbcs.asn1 import Asn1Command
+    from lastmetre.gbcs.build.shapes import DlmsCommand
+    from lastmetre.gbcs.build.times import Activation
     from lastmetre.gbcs.zcl import ZclCommand, ZclValue
 
 Version: TypeAlias = tuple[int, ...]
@@ -191,6 +193,29 @@ class Rule:
 
 
 # --- DLMS
+
+
+def frame_of(asked: Asked, message_code: int) -> Frame:
+    """What the payload holds besides its own values."""
+    return Frame(
+        message_code,
+        asked.originator_counter,
+        asked.activation,
+        asked.issued_at,
+        asked.user_id,
+        asked.target_id,
+    )
+
+
+def say(asked: Asked, values: DlmsCommand, *terms: Term, code: int | None = None) -> tuple[Item, ...]:
+    """The items that ``gbcs.build`` makes of values, each with what it is called here."""
+    items = values.items(frame_of(asked, values.message_codes[0] if code is None else code))
+    return tuple(Item(spec, data, term) for (spec, data), term in zip(items, terms, strict=True))
+
+
+def when_of(name: str) -> Term:
+    """What the time is called at which a value written before takes effect."""
+    return Term(f"activation time of {name}", moment)
 
 
 def set_(target: str, attribute: int, data: Data, term: Term) -> Item:

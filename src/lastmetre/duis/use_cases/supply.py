@@ -3,28 +3,34 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from lastmetre.duis.use_cases.rules import Asked, Item, Rule, act, get, set_
+from lastmetre.duis.use_cases.rules import Asked, Item, Rule, say
 from lastmetre.duis.use_cases.terms import Term, choice, moment
-from lastmetre.duis.use_cases.values import CANCELLED, date_time_octets, instant, integer
-from lastmetre.gbcs.axdr import Enum, Integer, LongUnsigned, OctetString, Structure
+from lastmetre.duis.use_cases.values import instant, integer
+from lastmetre.gbcs.build import supply as build
 
-CLOCK: Final = "8/0-0:1.0.0.255"
+if TYPE_CHECKING:
+    from lastmetre.gbcs.build.shapes import DlmsCommand
+
 TOLERANCE_MAX_S: Final = 86_400
 
-SCRIPTS: Final = {51: "enable supply", 52: "disable supply", 54: "arm supply"}
+SCRIPTS: Final = {
+    build.SCRIPT_ENABLE: "enable supply",
+    build.SCRIPT_DISABLE: "disable supply",
+    build.SCRIPT_ARM: "arm supply",
+}
 """Scripts of the disconnect script table."""
 
 _SCRIPT = Term("supply script", choice(SCRIPTS))
 
 
-def _run_script(_: Asked, script: int) -> tuple[Item, ...]:
-    return (act("9/0-0:10.0.106.255", 1, LongUnsigned(script), _SCRIPT),)
+def _run_script(asked: Asked, values: DlmsCommand) -> tuple[Item, ...]:
+    return say(asked, values, _SCRIPT)
 
 
-def _supply_status(_: Asked) -> tuple[Item, ...]:
-    return (get("70/0-0:96.3.10.255", 3),)
+def _supply_status(asked: Asked) -> tuple[Item, ...]:
+    return say(asked, build.ReadSupplyStatus(), Term("value read with 70/0-0:96.3.10.255"))
 
 
 _WINDOW = Term(
@@ -40,20 +46,15 @@ _WINDOW = Term(
 def _synchronise_clock(asked: Asked) -> tuple[Item, ...]:
     start = instant(asked.body, "CurrentDateTime")
     end = start + integer(asked.body, "TolerancePeriod", 0, TOLERANCE_MAX_S)
-    times = tuple(OctetString(octets) for octets in (CANCELLED, date_time_octets(start), date_time_octets(end)))
-    return (
-        set_(CLOCK, 9, Enum(5), Term("clock base")),
-        act(CLOCK, 5, Structure(times), _WINDOW),
-        act(CLOCK, 4, Integer(0), Term("adjustment to the preset time")),
-        get(CLOCK, 2),
-        get(CLOCK, 4),
-    )
+    terms = (Term("clock base"), _WINDOW, Term("adjustment to the preset time"))
+    reads = (Term("value read with 8/0-0:1.0.0.255"),) * 2
+    return say(asked, build.SynchroniseClock(start, end), *terms, *reads)
 
 
 RULES: Final = (
-    Rule("ECS42", 0x004F, ("7.1",), partial(_run_script, script=51), source="B2"),
-    Rule("ECS43", 0x0050, ("7.2",), partial(_run_script, script=52), source="B2"),
-    Rule("ECS44", 0x0051, ("7.3",), partial(_run_script, script=54), source="B2"),
+    Rule("ECS42", 0x004F, ("7.1",), partial(_run_script, values=build.EnableSupply()), source="B2"),
+    Rule("ECS43", 0x0050, ("7.2",), partial(_run_script, values=build.DisableSupply()), source="B2"),
+    Rule("ECS44", 0x0051, ("7.3",), partial(_run_script, values=build.ArmSupply()), source="B2"),
     Rule("ECS45", 0x0052, ("7.4",), _supply_status, source="B2"),
     Rule("ECS70", 0x0062, ("6.11", "8.1.1"), _synchronise_clock, source="B5"),
 )

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from lastmetre.duis.use_cases.prepayment import charge_table, charge_term
-from lastmetre.duis.use_cases.rules import Asked, Item, Rule, activate, set_
+from lastmetre.duis.use_cases.prepayment import charge_term
+from lastmetre.duis.use_cases.rules import Asked, Item, Rule, say, when_of
 from lastmetre.duis.use_cases.terms import DAYS, Term, choice, date, obis, plain, text, time
 from lastmetre.duis.use_cases.values import (
     child,
@@ -18,32 +19,11 @@ from lastmetre.duis.use_cases.values import (
     whole,
     wildcard_date,
 )
-from lastmetre.gbcs.axdr import (
-    Array,
-    Boolean,
-    DoubleLongUnsigned,
-    LongUnsigned,
-    OctetString,
-    Structure,
-    Unsigned,
-)
-from lastmetre.gbcs.dlms import Obis
+from lastmetre.gbcs.axdr import OctetString
+from lastmetre.gbcs.build import tariff as build
 
 if TYPE_CHECKING:
     from lastmetre.duis.xml import Element
-
-TOU_REGISTERS: Final = 48
-BLOCK_SETS: Final = 8
-BLOCKS: Final = 4
-THRESHOLDS: Final = 3
-SECONDARY_REGISTERS: Final = 4
-DAYS_MAX: Final = 16
-WEEKS_MAX: Final = 4
-SCRIPT_TABLE: Final = OctetString(Obis.parse("0-0:10.0.100.255").raw)
-BLOCK_SCRIPTS: Final = 100
-"""Added to a block set for its script number."""
-SECONDARY_SCRIPTS: Final = 200
-"""Added to a register of the secondary element."""
 
 # --- the switching table
 
@@ -68,108 +48,98 @@ _SPECIAL_DAYS: Final = Term(
 )
 
 
-def _days_term(days: Array) -> Term:
+def _days_term(count: int) -> Term:
     """Each switch of each day by its own name."""
     switch = (Term("time", time), Term("script table", obis), Term("tariff script"))
     names = []
-    for number in range(1, len(days.elements) + 1):
+    for number in range(1, count + 1):
         each = Term(f"day profile {number} switch", parts=switch)
         names.append(Term("", parts=(Term(f"identifier of day profile {number}"), Term(each.name, each=each))))
     return Term("day profiles", parts=tuple(names), each=Term("day profile"))
 
 
-def _season(season: Element) -> Structure:
-    name = OctetString(child(season, "SeasonName").text.encode())
-    start = wildcard_date(child(season, "SeasonStartDate")).value + b"\x00\x00\x00\x00\x80\x00\xff"
-    week = integer(season, "ReferencedWeekName", 1, WEEKS_MAX)
-    return Structure((name, OctetString(start), OctetString(bytes((week,)))))
+def _season(season: Element) -> build.Season:
+    return build.Season(
+        child(season, "SeasonName").text.encode(),
+        wildcard_date(child(season, "SeasonStartDate")),
+        integer(season, "ReferencedWeekName", 1, build.WEEKS_MAX),
+    )
 
 
-def _week(week: Element) -> Structure:
+def _week(week: Element) -> build.Week:
     by_day = {
-        index(day, 1, len(DAYS)): whole(day.text, f"{week.name}/ReferencedDayName", 1, DAYS_MAX)
+        index(day, 1, len(DAYS)): whole(day.text, f"{week.name}/ReferencedDayName", 1, build.DAYS_MAX)
         for day in week.all("ReferencedDayName")
     }
-    name = OctetString(bytes((integer(week, "WeekName", 1, WEEKS_MAX),)))
-    return Structure((name, *(Unsigned(by_day[day]) for day in sorted(by_day))))
+    number = integer(week, "WeekName", 1, build.WEEKS_MAX)
+    return build.Week(number, tuple(by_day[day] for day in sorted(by_day)))
 
 
-def _script(switch: Element, *, secondary: bool) -> int:
-    if secondary:
-        return SECONDARY_SCRIPTS + integer(switch, "TOUTariffAction", 1, SECONDARY_REGISTERS)
-    if switch.find("BlockTariffAction") is not None:
-        return BLOCK_SCRIPTS + integer(switch, "BlockTariffAction", 1, BLOCK_SETS)
-    return integer(switch, "TOUTariffAction", 1, TOU_REGISTERS)
+def _switch(switch: Element, *, secondary: bool) -> build.Switch:
+    at = time_of_day(switch, "StartTime")
+    if not secondary and switch.find("BlockTariffAction") is not None:
+        return build.Switch(at, block_set=integer(switch, "BlockTariffAction", 1, build.BLOCK_SETS))
+    most = build.SECONDARY_REGISTERS if secondary else build.TOU_REGISTERS
+    return build.Switch(at, integer(switch, "TOUTariffAction", 1, most))
 
 
-def _day(day: Element, *, secondary: bool) -> Structure:
-    switches = tuple(
-        Structure((time_of_day(switch, "StartTime"), SCRIPT_TABLE, LongUnsigned(_script(switch, secondary=secondary))))
-        for switch in day.all("ProfileSchedule")
-    )
-    return Structure((Unsigned(integer(day, "DayName", 1, DAYS_MAX)), Array(switches)))
+def _day(day: Element, *, secondary: bool) -> build.Day:
+    switches = tuple(_switch(switch, secondary=secondary) for switch in day.all("ProfileSchedule"))
+    return build.Day(integer(day, "DayName", 1, build.DAYS_MAX), switches)
 
 
-def _switching(tariff: Element, calendar: str, special_days: str, *, secondary: bool) -> tuple[Item, ...]:
+@dataclass(frozen=True, slots=True)
+class _Switching:
+    """The switching table and the special days of a request."""
+
+    seasons: tuple[build.Season, ...]
+    weeks: tuple[build.Week, ...]
+    days: tuple[build.Day, ...]
+    special_days: tuple[build.TariffSpecialDay, ...]
+
+    @property
+    def terms(self) -> tuple[Term, ...]:
+        """What the four tables hold."""
+        return (_SEASONS, _WEEKS, _days_term(len(self.days)), _SPECIAL_DAYS)
+
+
+def _switching(tariff: Element, *, secondary: bool) -> _Switching:
     table = child(tariff, "SwitchingTable")
-    seasons = Array(tuple(_season(season) for season in child(table, "Seasons").children))
-    weeks = Array(tuple(_week(week) for week in child(table, "WeekProfiles").children))
-    days = Array(tuple(_day(day, secondary=secondary) for day in child(table, "DayProfiles").children))
-    special = Array(
+    return _Switching(
+        tuple(map(_season, child(table, "Seasons").children)),
+        tuple(map(_week, child(table, "WeekProfiles").children)),
+        tuple(_day(day, secondary=secondary) for day in child(table, "DayProfiles").children),
         tuple(
-            Structure(
-                (
-                    LongUnsigned(number),
-                    wildcard_date(child(day, "Date")),
-                    Unsigned(integer(day, "ReferencedDayName", 1, DAYS_MAX)),
-                )
+            build.TariffSpecialDay(
+                wildcard_date(child(day, "Date")), integer(day, "ReferencedDayName", 1, build.DAYS_MAX)
             )
-            for number, day in enumerate(child(tariff, "SpecialDays").children, 1)
-        )
-    )
-    return (
-        set_(calendar, 7, seasons, _SEASONS),
-        set_(calendar, 8, weeks, _WEEKS),
-        set_(calendar, 9, days, _days_term(days)),
-        set_(special_days, 2, special, _SPECIAL_DAYS),
+            for day in child(tariff, "SpecialDays").children
+        ),
     )
 
 
-def _thresholds(tariff: Element) -> tuple[Item, ...]:
+def _thresholds(tariff: Element) -> tuple[build.BlockThresholds, ...]:
     """Block thresholds by block set; only those given are sent."""
-    items = []
     sets = child(tariff, "ThresholdMatrix").all("Thresholds")
-    for number, thresholds in sorted((index(found, 1, BLOCK_SETS), found) for found in sets):
+    numbered = [(index(found, 1, build.BLOCK_SETS), found) for found in sets]
+    made = []
+    for number, thresholds in sorted(numbered, key=lambda pair: pair[0]):
         values = sorted(
-            (index(value, 1, THRESHOLDS), whole(value.text, "BlockThreshold", 0, 2**32 - 1))
+            (index(value, 1, build.THRESHOLDS), whole(value.text, "BlockThreshold", 0, 2**32 - 1))
             for value in thresholds.all("BlockThreshold")
         )
-        data = Array(tuple(DoubleLongUnsigned(value) for _, value in values))
-        each = Term(f"block set {number} threshold")
-        items.append(set_(f"21/0-0:16.1.{10 + number}.255", 2, data, Term(f"thresholds of set {number}", each=each)))
-    return tuple(items)
+        made.append(build.BlockThresholds(number, tuple(value for _, value in values)))
+    return tuple(made)
 
 
 # --- prices
 
-IMPORT: Final = (3, "1-0:1.8.0.255", 2)
-SECONDARY_IMPORT: Final = (3, "1-20:1.8.0.255", 2)
+
+def _price_name(number: int, block: int | None) -> str:
+    return f"TOU price {number}" if block is None else f"price of block {block} in set {number}"
 
 
-def _price_identifiers() -> dict[bytes, str]:
-    """The 80 prices of the primary element, by identifier in wire order: 48 registers, then blocks A to D."""
-    names = {bytes((number,)): f"TOU price {number}" for number in range(1, TOU_REGISTERS + 1)}
-    for block in range(1, BLOCKS + 1):
-        for number in range(1, BLOCK_SETS + 1):
-            names[_block_price(number, block)] = f"price of block {block} in set {number}"
-    return names
-
-
-def _block_price(block_set: int, block: int) -> bytes:
-    return bytes(((9 + block) << 4 | block_set,))
-
-
-PRICES: Final = _price_identifiers()
+_PRICE_NAMES: Final = tuple(_price_name(*price) for price in build.PRICES.values())
 
 
 def _table_term(name: str, prices: tuple[str, ...]) -> Term:
@@ -178,32 +148,27 @@ def _table_term(name: str, prices: tuple[str, ...]) -> Term:
     return Term(name, parts=(*whole_table.parts[:2], Term("", parts=named, each=whole_table.parts[2].each)))
 
 
-def _primary_prices(prices: Element) -> dict[bytes, int]:
-    given: dict[bytes, int] = {}
+def _primary_prices(prices: Element) -> tuple[tuple[int, ...], tuple[tuple[int, ...], ...]]:
+    """Prices of the registers and of the blocks of each set, in which what is not given is zero."""
+    registers = [0] * build.TOU_REGISTERS
+    blocks = [[0] * build.BLOCKS for _ in range(build.BLOCK_SETS)]
     for kind in ("TOUTariff", "BlockTariff", "HybridTariff"):
         tariff = prices.find(kind)
         if tariff is None:
             continue
         for price in tariff.all("TOUPrice"):
-            given[bytes((index(price, 1, TOU_REGISTERS),))] = whole(price.text, "TOUPrice", -(2**15), 2**15 - 1)
+            at = index(price, 1, build.TOU_REGISTERS) - 1
+            registers[at] = whole(price.text, "TOUPrice", -(2**15), 2**15 - 1)
         for block_set in tariff.all("BlockPrices"):
-            number = index(block_set, 1, BLOCK_SETS)
+            of_set = blocks[index(block_set, 1, build.BLOCK_SETS) - 1]
             for price in block_set.all("BlockPrice"):
-                identifier = _block_price(number, index(price, 1, BLOCKS))
-                given[identifier] = whole(price.text, "BlockPrice", -(2**15), 2**15 - 1)
-    return given
+                at = index(price, 1, build.BLOCKS) - 1
+                of_set[at] = whole(price.text, "BlockPrice", -(2**15), 2**15 - 1)
+    return tuple(registers), tuple(map(tuple, blocks))
 
 
-def _primary_price_items(asked: Asked) -> tuple[Item, Item]:
-    """Standing charge and the table of prices, in which what is not given is zero."""
-    prices = child(asked.body, "PriceElements/ElectricityPriceElements")
-    given = _primary_prices(prices)
-    standing = charge_table(int8(prices, "StandingChargeScale"), (0, "", 0), ((b"", int16(prices, "StandingCharge")),))
-    table = charge_table(int8(prices, "PriceScale"), IMPORT, tuple((key, given.get(key, 0)) for key in PRICES))
-    return (
-        set_("113/0-0:19.20.4.255", 6, standing, charge_term("standing charge", "standing charge entry")),
-        set_("113/0-0:19.20.0.255", 6, table, _table_term("tariff", tuple(PRICES.values()))),
-    )
+_STANDING: Final = charge_term("standing charge", "standing charge entry")
+_TARIFF: Final = _table_term("tariff", _PRICE_NAMES)
 
 
 _CURRENCIES: Final = {"ECB": 0, "GBP": 1}
@@ -212,64 +177,80 @@ _CURRENCIES: Final = {"ECB": 0, "GBP": 1}
 
 def _primary_tariff(asked: Asked) -> tuple[Item, ...]:
     tariff = child(asked.body, "ElecTariffElements")
-    pounds = bool(one_of(tariff, "CurrencyUnits", _CURRENCIES))
-    currency = Term("currency", choice({1: "GBP", 0: "ECB"}))
-    places = (
-        ("20/0-0:13.0.0.255", 10, "the switching table"),
-        ("9000/0-0:94.44.128.29", 6, "the tariff special days"),
-        ("9000/0-0:94.44.2.0", 6, "the currency"),
-        ("113/0-0:19.20.4.255", 7, "the standing charge"),
-        ("113/0-0:19.20.0.255", 7, "the prices"),
-        ("9000/0-0:63.1.1.255", 6, "the thresholds"),
+    prices = child(asked.body, "PriceElements/ElectricityPriceElements")
+    table, thresholds = _switching(tariff, secondary=False), _thresholds(tariff)
+    registers, blocks = _primary_prices(prices)
+    values = build.SetTariff(
+        table.seasons,
+        table.weeks,
+        table.days,
+        table.special_days,
+        standing_charge=int16(prices, "StandingCharge"),
+        standing_charge_scale=int8(prices, "StandingChargeScale"),
+        price_scale=int8(prices, "PriceScale"),
+        register_prices=registers,
+        block_prices=blocks,
+        thresholds=thresholds,
+        in_pounds=bool(one_of(tariff, "CurrencyUnits", _CURRENCIES)),
     )
-    return (
-        *_switching(tariff, "20/0-0:13.0.0.255", "11/0-1:11.0.0.255", secondary=False),
-        *_thresholds(tariff),
-        set_("9000/0-0:94.44.2.0", 4, Boolean(pounds), currency),
-        *_primary_price_items(asked),
-        *(activate(place, attribute, asked.when, name) for place, attribute, name in places),
+    sets = (each.block_set for each in thresholds)
+    names = ("switching table", "tariff special days", "currency", "standing charge", "prices", "thresholds")
+    return say(
+        asked,
+        values,
+        *table.terms,
+        *(Term(f"thresholds of set {at}", each=Term(f"block set {at} threshold")) for at in sets),
+        Term("currency", choice({1: "GBP", 0: "ECB"})),
+        _STANDING,
+        _TARIFF,
+        *(when_of(f"the {name}") for name in names),
     )
 
 
 def _primary_price(asked: Asked) -> tuple[Item, ...]:
-    return (
-        *_primary_price_items(asked),
-        activate("113/0-0:19.20.4.255", 7, asked.when, "the standing charge"),
-        activate("113/0-0:19.20.0.255", 7, asked.when, "the prices"),
+    prices = child(asked.body, "PriceElements/ElectricityPriceElements")
+    registers, blocks = _primary_prices(prices)
+    values = build.SetPrice(
+        standing_charge=int16(prices, "StandingCharge"),
+        standing_charge_scale=int8(prices, "StandingChargeScale"),
+        price_scale=int8(prices, "PriceScale"),
+        register_prices=registers,
+        block_prices=blocks,
     )
+    return say(asked, values, _STANDING, _TARIFF, when_of("the standing charge"), when_of("the prices"))
 
 
-_SECONDARY_PRICES: Final = tuple(f"secondary element price {number}" for number in range(1, SECONDARY_REGISTERS + 1))
+_SECONDARY_PRICES: Final = tuple(f"secondary element price {at}" for at in range(1, build.SECONDARY_REGISTERS + 1))
+_SECONDARY: Final = _table_term("secondary element tariff", _SECONDARY_PRICES)
 
 
-def _secondary_price_item(asked: Asked) -> Item:
+def _secondary_prices(prices: Element) -> tuple[int, ...]:
     """The four prices of the secondary element; what is not given is zero, as on the primary element [I]."""
-    prices = child(asked.body, "PriceElements")
-    given = {
-        index(price, 1, SECONDARY_REGISTERS): whole(price.text, price.name, -(2**15), 2**15 - 1)
-        for price in prices.all("ElectricityPriceElement")
-    }
-    registers = range(1, SECONDARY_REGISTERS + 1)
-    rows = tuple((bytes((number,)), given.get(number, 0)) for number in registers)
-    table = charge_table(int8(prices, "PriceScale"), SECONDARY_IMPORT, rows)
-    return set_("113/0-0:19.20.5.255", 6, table, _table_term("secondary element tariff", _SECONDARY_PRICES))
+    rates = [0] * build.SECONDARY_REGISTERS
+    for price in prices.all("ElectricityPriceElement"):
+        at = index(price, 1, build.SECONDARY_REGISTERS) - 1
+        rates[at] = whole(price.text, price.name, -(2**15), 2**15 - 1)
+    return tuple(rates)
 
 
 def _secondary_tariff(asked: Asked) -> tuple[Item, ...]:
-    return (
-        _secondary_price_item(asked),
-        *_switching(asked.body, "20/0-0:13.0.1.255", "11/0-1:11.0.1.255", secondary=True),
-        activate("20/0-0:13.0.1.255", 10, asked.when, "the switching table"),
-        activate("113/0-0:19.20.5.255", 7, asked.when, "the prices"),
-        activate("9000/0-0:94.44.128.30", 6, asked.when, "the tariff special days"),
+    prices, table = child(asked.body, "PriceElements"), _switching(asked.body, secondary=True)
+    values = build.SetSecondaryTariff(
+        table.seasons,
+        table.weeks,
+        table.days,
+        table.special_days,
+        price_scale=int8(prices, "PriceScale"),
+        register_prices=_secondary_prices(prices),
     )
+    times = (when_of("the switching table"), when_of("the prices"), when_of("the tariff special days"))
+    return say(asked, values, _SECONDARY, *table.terms, *times)
 
 
 def _secondary_price(asked: Asked) -> tuple[Item, ...]:
-    return (
-        _secondary_price_item(asked),
-        activate("113/0-0:19.20.5.255", 7, asked.when, "the prices"),
-    )
+    prices = child(asked.body, "PriceElements")
+    values = build.SetSecondaryPrice(int8(prices, "PriceScale"), _secondary_prices(prices))
+    return say(asked, values, _SECONDARY, when_of("the prices"))
 
 
 RULES: Final = (

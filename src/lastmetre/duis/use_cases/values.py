@@ -7,24 +7,19 @@ Everything read from a request is checked against the range its type can hold; w
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
 from lastmetre.duis.documents import parse_base64, parse_date_time
 from lastmetre.duis.errors import DuisDecodeError, TransformError
 from lastmetre.duis.identifiers import parse_entity
-from lastmetre.gbcs.asn1 import TIME_NEVER
-from lastmetre.gbcs.axdr import BitString, OctetString
-from lastmetre.gbcs.datetimes import generalized_from_unix
+from lastmetre.gbcs.axdr import BitString
+from lastmetre.gbcs.build.times import CANCEL, NOW, Activation, Date, TimeOfDay
+from lastmetre.gbcs.build.times import activation as activation_of
+from lastmetre.gbcs.datetimes import date_time_from_unix
 
 if TYPE_CHECKING:
     from lastmetre.duis.xml import Element
 
-IMMEDIATE: Final = bytes(9) + b"\x80\x00\xff"
-"""Date-time that means at once."""
-CANCELLED: Final = b"\xff" * 9 + b"\x80\x00\xff"
-"""Date-time that takes back what was future dated."""
 CANCEL_AT: Final = 32_535_129_600
 """3000-12-31T00:00:00Z, which DUIS writes for the same."""
 
@@ -185,33 +180,14 @@ def certificate(element: Element, path: str) -> bytes:
 
 def date_time_octets(at: int) -> bytes:
     """Twelve octets: UTC, day of the week and hundredths left open as every sample has them."""
-    moment = datetime.fromtimestamp(at, UTC)
-    parts = (moment.month, moment.day, ANY, moment.hour, moment.minute, moment.second, 0)
-    return moment.year.to_bytes(2, "big") + bytes(parts) + b"\x80\x00\xff"
-
-
-@dataclass(frozen=True, slots=True)
-class Activation:
-    """When a command takes effect, in the form of each family (transform A4)."""
-
-    dlms: OctetString
-    zigbee: int
-    """Seconds since 2000, as times of 0x0705 commands and of tariff information have it."""
-    zigbee_calendar: int
-    """The same where cancelling is written with the other value: calendars, price matrix, block thresholds."""
-    generalized: str | None
-    """As ASN.1 has it; None is at once."""
+    return date_time_from_unix(at)
 
 
 def activation(at: int | None) -> Activation:
     """When a command takes effect: at once, at a time, or never any more."""
     if at is None:
-        return Activation(OctetString(IMMEDIATE), 0, 0, None)
-    if at == CANCEL_AT:
-        return Activation(OctetString(CANCELLED), 0xFFFF_FFFF, 0xFFFF_FFFE, TIME_NEVER)
-    # A date beyond what seconds since 2000 can say is no date for a gas meter; it is refused there only.
-    seconds = at - ZIGBEE_EPOCH
-    return Activation(OctetString(date_time_octets(at)), seconds, seconds, generalized_from_unix(at))
+        return activation_of(NOW)
+    return activation_of(CANCEL if at == CANCEL_AT else at)
 
 
 def log_seconds(at: int) -> int:
@@ -228,27 +204,27 @@ def zigbee_seconds(at: int) -> int:
     return at - ZIGBEE_EPOCH
 
 
-def time_of_day(element: Element, path: str) -> OctetString:
-    """Four octets: hour, minute, second, hundredths (always zero in the samples)."""
+def time_of_day(element: Element, path: str) -> TimeOfDay:
+    """A time of day in whole seconds."""
     match = _TIME.fullmatch(words(element, path))
     if match is None or (match.group(4) or "0").strip("0"):
         raise TransformError(f"{element.name}/{path} is not a time of day in whole seconds, UTC")
-    return OctetString(bytes((int(match.group(1)), int(match.group(2)), int(match.group(3)), 0)))
+    return TimeOfDay(int(match.group(1)), int(match.group(2)), int(match.group(3)))
 
 
-def plain_date(element: Element, path: str) -> OctetString:
-    """Five octets from an xs:date; the year 65535 means any year."""
+def plain_date(element: Element, path: str) -> Date:
+    """A date from an xs:date; the year 65535 means any year."""
     match = _DATE.fullmatch(words(element, path))
     if match is None:
         raise TransformError(f"{element.name}/{path} is not a date")
     year, month, day = map(int, match.groups())
     if not (year <= ANY_YEAR and 1 <= month <= 12 and 1 <= day <= 31):
         raise TransformError(f"{element.name}/{path} is not a date")
-    return OctetString(year.to_bytes(2, "big") + bytes((month, day, ANY)))
+    return Date(None if year == ANY_YEAR else year, month, day)
 
 
-def wildcard_date(element: Element) -> OctetString:
-    """Five octets from DUIS's Date, whose parts may be left open. A given day of the week was not seen [I]."""
+def wildcard_date(element: Element) -> Date:
+    """A date from DUIS's Date, whose parts may be left open. A given day of the week was not seen [I]."""
     year = _part(element, "Year/SpecifiedYear", 2014, 9999, {"Year/NonSpecifiedYear": ANY_YEAR})
     month = _part(element, "Month/SpecifiedMonth", 1, 12, {"Month/NonSpecifiedMonth": ANY})
     open_days = {
@@ -258,11 +234,11 @@ def wildcard_date(element: Element) -> OctetString:
     }
     day = _part(element, "DayOfMonth/SpecifiedDayOfMonth", 1, 31, open_days)
     weekday = _part(element, "DayOfWeek/SpecifiedDayOfWeek", 1, 7, {"DayOfWeek/NonSpecifiedDayOfWeek": ANY})
-    return OctetString(year.to_bytes(2, "big") + bytes((month, day, weekday)))
+    return Date.from_dlms(year.to_bytes(2, "big") + bytes((month, day, weekday)))
 
 
-def zigbee_date(element: Element) -> bytes:
-    """Four octets from DUIS's gas date: year less 1900, month, day, day of the week."""
+def zigbee_date(element: Element) -> Date:
+    """A date from DUIS's gas date."""
     year = _part(
         element, "GasYearWithWildcards/SpecifiedYear", 2014, 2154, {"GasYearWithWildcards/NonSpecifiedYear": 0}
     )
@@ -273,7 +249,7 @@ def zigbee_date(element: Element) -> bytes:
     day = _part(element, "GasDayOfMonthWithWildcards/SpecifiedDayOfMonth", 1, 31, open_days)
     open_weekdays = {"GasDayOfWeekWithWildcards/NonSpecifiedDayOfWeek": ANY}
     weekday = _part(element, "GasDayOfWeekWithWildcards/SpecifiedDayOfWeek", 1, 7, open_weekdays)
-    return bytes((year - 1900 if year else ANY, month, day, weekday))
+    return Date.from_zigbee(bytes((year - 1900 if year else ANY, month, day, weekday)))
 
 
 def _part(element: Element, path: str, low: int, high: int, otherwise: dict[str, int]) -> int:

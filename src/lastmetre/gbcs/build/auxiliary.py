@@ -19,6 +19,7 @@ from lastmetre.gbcs.errors import GbcsValueError
 
 LOADS: Final = 5
 DESCRIPTION_LENGTH_MAX: Final = 22
+LEVEL_MAX: Final = 100
 SCRIPT_TABLE: Final = "0-0:10.0.103.255"
 LIMIT_SCRIPT_TABLE: Final = "0-0:10.0.107.255"
 
