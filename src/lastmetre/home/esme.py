@@ -559,12 +559,12 @@ class Esme:
         when = generalized_from_unix(command.at)
         content: ActivateFirmwareAlert | UpdateCredentialsAlert
         if isinstance(value, ActivateFirmware):
-            state, firmware = device_commands.activate_firmware(state, value, None)
+            state, firmware = device_commands.activate_firmware(state, value, self._faults.get(0))
             code, alert_code = _FAILED if firmware.result else _DONE, FIRMWARE_ACTIVATED
             content = ActivateFirmwareAlert(code, when, command.counter, firmware)
         else:
             assert isinstance(value, UpdateCredentials)
-            state, outcome = self._update_credentials(state, value, {})
+            state, outcome = self._update_credentials(state, value, self._faults)
             code = _FAILED if any(each.status for each in outcome.replacements) else _DONE
             controllers = command.message_code in _CONTROLLER_MESSAGES
             alert_code = CONTROLLER_CREDENTIALS_UPDATED if controllers else CREDENTIALS_UPDATED
