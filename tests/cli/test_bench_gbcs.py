@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import pytest
 from cryptography import x509
@@ -19,8 +20,7 @@ from lastmetre.gbcs.message import parse_message
 from lastmetre.gbcs.verdicts import Verdict, judge
 from lastmetre.links.keystore import key_file_name
 
-if TYPE_CHECKING:
-    from pathlib import Path
+SPEED = Path(__file__).resolve().parents[2] / "docs" / "speed.md"
 
 
 @pytest.fixture
@@ -110,6 +110,18 @@ def test_a_corpus_that_is_none_is_refused(tmp_path: Path) -> None:
     (tmp_path / "one.hex").write_text("00")
     with pytest.raises(ProblemError, match=r"one\.hex is no GBCS message"):
         bench_gbcs.read_corpus(tmp_path)
+
+
+@pytest.mark.usefixtures("quick")
+def test_the_manual_shows_every_row(capsys: pytest.CaptureFixture[str]) -> None:
+    """The table in docs/speed.md has the rows and limits that the command prints, whatever their figures."""
+    run_bench_gbcs(corpus=None, certificates=None, keys=None, rounds=3, as_json=True)
+    table = [line for line in SPEED.read_text().splitlines() if line.startswith("| ")]
+    for row in json.loads(capsys.readouterr().out)["rows"]:
+        name = f"{row['work']} : {row['yardstick']}" if row["yardstick"] else row["work"]
+        (line,) = [line for line in table if line.startswith(f"| {name} |")]
+        limit = line.split("|")[4].removeprefix(" at least").strip()
+        assert limit == ("" if row["limit"] is None else f"{row['limit']:g}")
 
 
 def test_a_limit_is_kept_or_not() -> None:
