@@ -11,8 +11,18 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat,
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lastmetre.gbcs.errors import GbcsValueError
-from lastmetre.gbcs.keys import OWN_KEYS_KEPT, POINTS_KEPT, SecretCache, SharedSecret, agree, derive_key
+from lastmetre.gbcs.errors import GbcsDecodeError, GbcsValueError
+from lastmetre.gbcs.keys import (
+    OWN_KEYS_KEPT,
+    POINTS_KEPT,
+    SecretCache,
+    SharedSecret,
+    agree,
+    derive_key,
+    load_point,
+    load_public_key,
+    public_point,
+)
 
 OWN = [ec.derive_private_key(2_000 + number, ec.SECP256R1()) for number in range(OWN_KEYS_KEPT + 3)]
 PEERS = [ec.derive_private_key(3_000 + number, ec.SECP256R1()).public_key() for number in range(24)]
@@ -84,6 +94,22 @@ def test_secrets_do_not_leave() -> None:
         copy.copy(secret)
     with pytest.raises(TypeError):
         pickle.dumps(cache)
+
+
+def test_public_keys_are_read_in_one_form_only() -> None:
+    """An uncompressed point on P-256, alone or named in SubjectPublicKeyInfo; all that means the same is refused."""
+    spki = PEERS[0].public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    point = public_point(PEERS[0])
+    assert public_point(load_point(point)) == point
+    assert public_point(load_public_key(spki)) == point
+    compressed = PEERS[0].public_bytes(Encoding.X962, PublicFormat.CompressedPoint)
+    other = ec.derive_private_key(5, ec.SECP384R1()).public_key()
+    for bad in (compressed, point[:-1], point + b"\0", b"\x06" + point[1:], point[:-1] + bytes((point[-1] ^ 1,)), b""):
+        with pytest.raises(GbcsDecodeError, match="point"):
+            load_point(bad)
+    for bad in (point, spki + b"\0", spki[:-1], other.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)):
+        with pytest.raises(GbcsDecodeError):
+            load_public_key(bad)
 
 
 def test_only_p256_agrees() -> None:
