@@ -16,13 +16,14 @@ from lastmetre.agent.limits import (
 from lastmetre.agent.states import MOVES, OPEN, Happening, State
 from lastmetre.gbcs.message import Cra
 from lastmetre.links.agent_store import SqliteAgentStore
-from lastmetre.relay import ReceiptKind, encode_envelope
+from lastmetre.relay import ReceiptKind, encode_envelope, make_envelope
 from tests.agent_world import (
     ELSEWHERE,
     ESME,
     GPF,
     HUB,
     NOW,
+    TOP_UP,
     Told,
     answer,
     collect,
@@ -256,14 +257,21 @@ def test_a_late_response_is_still_passed_on(store: SqliteAgentStore) -> None:
 
 
 def test_a_clock_set_back_revives_nothing(store: SqliteAgentStore) -> None:
-    """R09: time never runs backwards, not even across a restart with a clock at 1970."""
+    """R09: time never runs backwards; with a clock at 1970 nothing is offered until signed time or a right clock."""
     agent = make_agent(store)
     agent.take(envelope("order-1", command(1), expires_at=NOW + 10), NOW)
     agent.take(envelope("order-2", command(2), expires_at=NOW + 1_000), NOW + 20)
-    successor = make_agent(store)
-    assert _offer(successor, now=0).order_id == "order-2"
+    told = Told()
+    successor = make_agent(store, told)
+    assert successor.next_offer(0) is None
     successor.take(envelope("order-3", command(3), expires_at=NOW + 15), 0)
     assert [(receipt.order_id, receipt.kind.value) for receipt in collect(successor)][-1] == ("order-3", "expired")
+    assert successor.next_offer(1) is None
+    helped = make_envelope("order-4", HUB, ESME, NOW + 1_000, command(4), command_class=TOP_UP, sent_at=NOW + 30)
+    successor.take(encode_envelope(helped), 1)
+    assert _offer(successor, now=2).order_id == "order-2"
+    assert _offer(make_agent(store), now=NOW + 31).order_id == "order-2"
+    assert told.names().count("clock_behind") == told.names().count("clock_right_again") == 1
 
 
 def test_commands_go_up_one_at_a_time_in_order_of_arrival(store: SqliteAgentStore) -> None:

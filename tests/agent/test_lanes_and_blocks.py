@@ -184,3 +184,12 @@ def test_a_slow_supplier_does_not_set_us_back(store: SqliteAgentStore) -> None:
     agent = make_agent(store)
     agent.take(content("order-1", 7, sent_at=NOW - 5_000), NOW)
     assert [one.at for one in collect(agent)] == [NOW]
+
+
+def test_a_clock_set_right_is_not_helped_twice(store: SqliteAgentStore) -> None:
+    """Signed time stood in for a lost clock; once the clock is set the time is the clock's."""
+    agent = make_agent(store)
+    agent.take(content("order-1", 7, sent_at=NOW), 5)
+    collect(agent)
+    agent.take(content("order-2", 8, expires_at=NOW + 9_000), NOW + 60)
+    assert [one.at for one in collect(agent)][:1] == [NOW + 60]

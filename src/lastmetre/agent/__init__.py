@@ -9,7 +9,8 @@ Rules this party keeps:
 * It says what it saw and no more: the furthest is that the tunnel took a Command. The supplier judges the Response.
 * After a restart, and when the hub opens its tunnel anew, what has had no Response is offered again.
 * A later Command for the same device, top-ups apart, supersedes the earlier: it is not offered any more.
-* Its clock never goes back, over power cuts too, and a supplier's signed time helps on one that is behind.
+* Its time never goes back, over power cuts too. With a clock that is behind what it has seen it offers nothing, until
+  a supplier's signed time helps it on: it could not know what has expired.
 
 ``core`` decides, without sockets, files, clock or randomness; ``runner`` drives it over the ports; ``keypad`` is what
 the customer's buttons do.
@@ -37,5 +38,7 @@ Events told (key=value; identifiers and messages in hex):
 ``bearer_lost`` / ``bearer_found``    reason, wait_ms / (nothing)
 ``tunnel_opened`` / ``tunnel_closed`` (nothing)
 ``commands_forgotten``                count
+``clock_behind``                      (nothing): its clock was lost or set back; nothing is offered meanwhile
+``clock_right_again``                 (nothing)
 ====================================  ==================================================================================
 """

@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING
 
 from lastmetre.agent.limits import (
     BLOCK_OCTETS,
+    CLOCK_BACK_S,
+    CLOCK_LOST_S,
     COMMANDS_OPEN_MAX,
     COMMANDS_REMEMBERED_MAX,
     OFFER_RETRY_S,
@@ -87,6 +89,8 @@ class StoreAndForward:
         self._tell = tell
         self._floor = store.latest_at()
         self._ahead_s = 0
+        self._signed_at = 0
+        self._behind = False
         self._in_flight: str | None = None
         self._tunnel_open = False
         # What to offer and when: everything open after a start, and after the hub opened its tunnel anew.
@@ -99,7 +103,7 @@ class StoreAndForward:
 
         Returns ``False`` for an envelope that cannot even be answered: the bearer should pause before it asks again.
         """
-        now = self._time(now)
+        clock, now = now, self._time(now)
         try:
             envelope = decode_envelope(data)
         except RelayDecodeError as error:
@@ -109,9 +113,7 @@ class StoreAndForward:
             self._tell("envelope_malformed", order_id=error.order_id, field=error.field, reason=error.reason)
             self._refuse(error.order_id, error.digest, "malformed", now)
             return True
-        # Signed time: a clock that was lost with the power is behind it, and is helped on.
-        self._ahead_s += max(envelope.sent_at - now, 0)
-        now = max(now, envelope.sent_at)
+        now = self._signed_time(envelope.sent_at, clock)
         held = self._store.by_order(envelope.order_id)
         if held is not None and held.digest == envelope.digest:
             self._repeat(held, envelope, now)
@@ -221,9 +223,10 @@ class StoreAndForward:
 
     def next_offer(self, now: int) -> Offer | None:
         """The Command to pass up now, or ``None``. It is marked as offered in the store before this returns."""
-        now = self._time(now)
+        behind = self._is_behind(now)
         self.expire(now)
-        if self._in_flight is not None or not self._tunnel_open:
+        now = self._time(now)
+        if self._in_flight is not None or not self._tunnel_open or behind:
             return None
         for held in self._store.open_commands():
             retry = self._to_offer.get(held.order_id)
@@ -348,14 +351,33 @@ class StoreAndForward:
     def next_wake_at(self) -> int | None:
         """When ``next_offer`` is worth asking again if nothing comes in before: the next expiry or the next retry."""
         times = [held.expires_at for held in self._store.open_commands()]
-        if self._tunnel_open and self._in_flight is None:
+        if self._tunnel_open and self._in_flight is None and not self._behind:
             times += [retry.not_before for retry in self._to_offer.values()]
         return min(times) - self._ahead_s if times else None
 
     def _time(self, now: int) -> int:
         """``now``, never before what the store has seen: a clock set back must not revive what has expired (R09)."""
+        if self._ahead_s > CLOCK_LOST_S and now >= self._signed_at:
+            self._ahead_s = 0  # a clock that was lost does not get there by itself: somebody set it
         self._floor = max(self._floor, now + self._ahead_s)
         return self._floor
+
+    def _signed_time(self, sent_at: int, clock: int) -> int:
+        """The time, now that the supplier signed one: a clock that is behind it is helped on."""
+        if sent_at > clock + self._ahead_s:
+            self._signed_at, self._ahead_s = sent_at, sent_at - clock
+        return self._time(clock)
+
+    def _is_behind(self, now: int) -> bool:
+        """Whether the clock shows a time before what was seen: then nobody knows what has expired, and nothing is
+        offered until signed time comes or the clock is right again.
+        """
+        self._time(now)
+        behind = now + self._ahead_s < self._floor - CLOCK_BACK_S
+        if behind is not self._behind:
+            self._behind = behind
+            self._tell("clock_behind" if behind else "clock_right_again")
+        return behind
 
     def _held(self, order_id: str) -> HeldCommand:
         held = self._store.by_order(order_id)
