@@ -432,7 +432,7 @@ def test_event_behaviours_and_billing_period_read_as_set() -> None:
     meter.receive(gas.command("GCS20", 1, behave), NOW)
     asked = gas.command("GCS20r", 2, zcl_command("GetEventConfiguration", event_id=0x81FF))
     (report,) = gas.bodies(one(meter.receive(asked, NOW)), "ReportEventConfiguration")
-    assert [tuple(row.values()) for row in rows(report, "events")] == [(0x810E, 8), (0x8154, 8)]
+    assert [tuple(row.values()) for row in rows(report, "events")] == [(0x810E, 8), (0x8154, 8), (0x8155, 3)]
     critical = zcl_command("SetEventConfiguration", issuer_event=EVENT, start=0, configuration=8, control=0,
                            events=[{"event_id": 0x8F30}])  # fmt: skip
     assert gas.statuses(one(meter.receive(gas.command("GCS20", 3, critical), NOW))) == [0x87]
@@ -543,6 +543,51 @@ def test_the_standing_charge_is_taken_once_a_day() -> None:
     assert balance(meter) == 1_000_000 - 100 * days
 
 
+def test_the_past_is_kept_by_day_by_half_hour_and_by_change() -> None:
+    """GCS16a, GCS16b, GCS15b, GCS17: what was used and owed then is read now, encrypted; what is not there is not."""
+    midnight = NOW // DAY * DAY
+    meter = gas.meter(prepaid(1_000_000))
+    meter.tick(midnight)
+    for day in range(3):
+        for half_hour in (1, 3):
+            meter.consume(1_000 * (day + 1), midnight + day * DAY + half_hour * 1_800 + 60)
+        meter.tick(midnight + (day + 1) * DAY)
+    now = midnight + 3 * DAY + 60
+
+    def ask(name: str, counter: int, *bodies: ZclCommand) -> bytes:
+        return one(meter.receive(gas.command(name, counter, *bodies), now))
+
+    times = {"earliest_start": 0, "latest_end": CANCEL - 1}
+    metering = [zcl_command("GetSnapshot", **times, offset=offset, cause=1) for offset in range(4)]
+    response = ask("GCS16a", 1, *metering)
+    daily = gas.bodies(response, "PublishSnapshot")
+    assert [snapshot["summation"] for snapshot in daily] == [2_000, 6_000, 12_000]
+    assert [snapshot["time"] for snapshot in daily] == [zigbee_from_unix(midnight + day * DAY) for day in (1, 2, 3)]
+    assert gas.statuses(response) == [0, 0, 0, 0x8B]
+    money_asked = [zcl_command("GetPrepaySnapshot", **times, offset=0, cause=cause) for cause in (1, 0x6008)]
+    assert gas.statuses(ask("GCS16b", 2, *money_asked)) == [0, 0x8B]
+    profile = zcl_command("GetSampledData", sample_id=0, earliest=zigbee_from_unix(midnight), type=0, count=6)
+    (samples,) = gas.bodies(ask("GCS17", 3, profile), "GetSampledDataResponse")
+    assert [row["value"] for row in rows(samples, "samples")] == [0, 1_000, 0, 1_000, 0, 0]
+    body = zcl_command("ChangePaymentMode", provider=0, issuer_event=EVENT, implementation=0, configuration=0x94,
+                       cut_off=-1)  # fmt: skip
+    ask("GCS02", 4, body)
+    (changed,) = gas.bodies(ask("GCS15b", 5, money_asked[1]), "PublishPrepaySnapshot")
+    assert changed["balance"] == balance(meter)
+    assert decode_state(encode_state(meter.state)) == meter.state
+
+
+def test_the_past_is_bounded() -> None:
+    """A year passes: 31 days and the half-hours of a month are kept, and reading beyond finds nothing."""
+    meter = gas.meter(prepaid(1_000_000))
+    meter.tick(NOW)
+    for day in range(365):
+        meter.consume(1, NOW + day * DAY)
+    meter.tick(NOW + 365 * DAY)
+    assert len(meter.state.snapshots) == 31
+    assert len(meter.state.profile) <= 32
+
+
 # --- rules of the house ---
 
 
@@ -560,8 +605,8 @@ def test_an_unknown_attribute_and_an_unsupported_use_case() -> None:
     response = one(meter.receive(gas.command("GCS60", 1, (0x0702, 0x7777)), NOW))
     (component,) = gas.answers(response)
     assert component.body.records[0].status == 0x86  # type: ignore[union-attr]
-    assert 0x0078 not in SUPPORTED
-    alert = parse_message(one(meter.receive(gas.command("GCS17", 2, (0x0702, 0)), NOW)))
+    assert 0x0079 not in SUPPORTED
+    alert = parse_message(one(meter.receive(gas.command("GCS18", 2, (0x0702, 0)), NOW)))
     assert decode_gbz_alert(0x1000, alert.content).alert_code == 0x8F85
 
 

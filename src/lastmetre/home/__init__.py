@@ -2,8 +2,16 @@
 
 Events told by this room (``tell(name, ...)``; ids and messages as hex text):
 
-* hub: ``hub_command_taken`` (road, message), ``hub_command_refused`` (road, reason, message), ``hub_command_forwarded``
-  (device_id, message), ``hub_response_returned`` (road, message), ``hub_stored_for_wan`` (message)
-* meter: ``meter_command_accepted``, ``meter_command_refused`` (reason), ``meter_answered`` (message), ``meter_alerted``
-  (alert_code, message), ``supply_changed`` (before, after, cause), ``balance_changed`` (before, after)
+* hub: ``hub_command_refused`` (road, reason, message), ``hub_command_forwarded`` (road, message),
+  ``hub_response_returned`` (to_ppmid, message), ``hub_stored_for_wan`` (message), ``hub_kept_for_device`` (device_id,
+  message), ``hub_mailbox_fetched`` (device_id, remaining, message), ``hub_mailbox_expired`` (device_id, event_code),
+  ``hub_tunnel_opened`` and ``hub_tunnel_closed`` (device_id), ``hub_delivery_failed`` (reason), ``han_frame_dropped``
+  (at_device, reason, detail)
+* the hub's own function: ``chf_command_accepted`` (use_case), ``chf_command_refused`` (reason), ``device_log_changed``
+  (devices), ``device_joined`` (device_id, device_type, event_code)
+* meters: ``meter_command_accepted``, ``meter_command_refused`` (reason), ``meter_answered`` (message),
+  ``meter_alerted`` (alert_code, message), ``supply_changed`` and ``valve_changed`` (before, after),
+  ``balance_changed`` (before, after), ``meter_button_answered`` (use_case, done)
+* gas: ``gas_meter_slept`` (awake_ms, frames: how frugal a wake was), ``gas_reported`` (attributes: how many),
+  ``gas_copy_changed`` (use_case, components: the proxy took them into the displays' copy)
 """

@@ -5,8 +5,8 @@
 * ``calendars``: which tier, and whether supply may be cut, at a moment;
 * ``components``: what each ZCL command of a GBZ payload does to the state;
 * ``money``: consumption, standing charge, debts, emergency credit and the valve;
+* ``history``: snapshots and the half-hourly profile;
 * ``gsme``: the meter: acceptance, execution, future dating, Alerts, the customer's buttons.
 
-Events told: those of the electricity meter under the same names (``meter_command_accepted`` and so on), and
-``valve_changed`` (before, after), ``gas_report`` (attributes).
+Events told are listed in ``lastmetre.home``.
 """

@@ -29,7 +29,7 @@ from lastmetre.gbcs.zcl import (
     zcl_command,
 )
 from lastmetre.home.gas import attributes as zcl
-from lastmetre.home.gas import money
+from lastmetre.home.gas import history, money
 from lastmetre.home.gas.calendars import KIND_OF_ASKED, KIND_OF_TYPE, NON_DISABLEMENT, TARIFF, named, rows
 from lastmetre.home.gas.state import SECURITY_LOG, GasState
 
@@ -44,9 +44,12 @@ QUIET_READS: Final = frozenset({0x0074, 0x009F, 0x00B6, 0x00B8})
 QUIET_COMMANDS: Final = frozenset(
     {
         "PublishDayProfile", "PublishWeekProfile", "PublishSeasons", "PublishSpecialDays", "ChangePaymentModeResponse",
-        "PublishEventLog",
+        "PublishEventLog", "PublishSnapshot", "PublishPrepaySnapshot", "GetSampledDataResponse",
     }
 )  # fmt: skip
+
+NEW_BEHAVIOURS: Final = {0x810E: 0x03, 0x8154: 0x03, 0x8155: 0x03}
+"""What a new meter does about the non-critical events it knows: it logs them. DESIGN CHOICE."""
 
 TopUp: TypeAlias = Callable[[GasState, bytes, int], tuple[GasState, int | None]]
 """Judge a code and credit it: state, digits, source; the amount credited, or ``None``."""
@@ -141,7 +144,7 @@ def _octets(command: ZclCommand, field: str) -> bytes:
 # --- tariff ----------------------------------------------------------------------------------------------------------
 
 
-def _tariff_information(state: GasState, command: ZclCommand, _context: Context) -> Done:
+def _tariff_information(state: GasState, command: ZclCommand, context: Context) -> Done:
     values = {
         zcl.STANDING_CHARGE: _int(command, "standing_charge"),
         zcl.TARIFF_UNIT: _int(command, "unit"),
@@ -150,6 +153,7 @@ def _tariff_information(state: GasState, command: ZclCommand, _context: Context)
         zcl.THRESHOLD_MULTIPLIER: _int(command, "multiplier"),
         zcl.THRESHOLD_DIVISOR: _int(command, "divisor"),
     }
+    state = history.take(state, history.TARIFF_CHANGED, context.now)
     return Done(state.with_values(values).publish("tariff-information", command))
 
 
@@ -269,6 +273,7 @@ def _payment_mode(state: GasState, command: ZclCommand, context: Context) -> Don
     cut_off = _int(command, "cut_off")
     if cut_off != -1:
         values[zcl.CUT_OFF] = cut_off
+    state = history.take(state, history.MODE_CHANGED, context.now)
     state = money.settle(state.with_values(values), context.now)
     return Done(state, bodies=(payment_mode_response(state),))
 
@@ -392,6 +397,16 @@ def _calorific_value(state: GasState, command: ZclCommand, _context: Context) ->
     return Done(state.with_values(values))
 
 
+def _snapshot(state: GasState, command: ZclCommand, _context: Context) -> Done:
+    found = history.find(state, command, money=command.name == "GetPrepaySnapshot")
+    return Done(state, NOT_FOUND) if found is None else Done(state, bodies=(found,))
+
+
+def _samples(state: GasState, command: ZclCommand, context: Context) -> Done:
+    found = history.samples(state, command, context.now)
+    return Done(state, NOT_FOUND) if found is None else Done(state, bodies=(found,))
+
+
 # --- device management, messages, logs -------------------------------------------------------------------------------
 
 
@@ -427,7 +442,7 @@ def _read_behaviours(state: GasState, command: ZclCommand, _context: Context) ->
     asked = _int(command, "event_id")
     found = {
         number: behaviour
-        for number, behaviour in sorted(state.behaviours.items())
+        for number, behaviour in sorted({**NEW_BEHAVIOURS, **state.behaviours}.items())
         if number == asked or (asked & 0xFF == 0xFF and number >> 8 == asked >> 8)
     }
     if not found:
@@ -499,6 +514,9 @@ HANDLERS: Final[dict[str, Handler]] = {
     "UpdateCIN": _kept_as("cin"),
     "SetEventConfiguration": _set_behaviours,
     "GetEventConfiguration": _read_behaviours,
+    "GetSnapshot": _snapshot,
+    "GetPrepaySnapshot": _snapshot,
+    "GetSampledData": _samples,
     "GetEventLog": _read_log,
     "ClearEventLogRequest": _clear_log,
 }

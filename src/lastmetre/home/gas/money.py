@@ -12,7 +12,9 @@ from dataclasses import replace
 from enum import Enum
 from typing import TYPE_CHECKING, Final
 
+from lastmetre.gbcs.datetimes import unix_from_zigbee
 from lastmetre.home.gas import attributes as zcl
+from lastmetre.home.gas import history
 from lastmetre.home.gas.calendars import NON_DISABLEMENT, TARIFF, profile_value
 from lastmetre.home.gas.state import EVENT_LOG, GasState, Valve
 
@@ -156,7 +158,7 @@ def consume(state: GasState, litres: int, now: int) -> GasState:
     tier_key, block_key = zcl.TIER_SUMMATIONS[tier(state, now) - 1], zcl.BLOCK_SUMMATIONS[block(state)]
     for key in (zcl.SUMMATION, tier_key, block_key):
         state = state.plus(key, litres)
-    return settle(_charge(state, amount), now)
+    return settle(_charge(history.count(state, litres, now), amount), now)
 
 
 def accrue(state: GasState, now: int) -> GasState:
@@ -168,7 +170,20 @@ def accrue(state: GasState, now: int) -> GasState:
         state = _charge(state, state.number(zcl.STANDING_CHARGE))
         for number in range(2):
             state = _recover(state, number, day)
+        state = history.take(state, history.DAILY, day * DAY_S)
+        if _bills_on(state, day):
+            state = history.take(state, history.BILLING, day * DAY_S)
     return settle(replace(state, charged_until=max(today, state.charged_until)), now)
+
+
+def _bills_on(state: GasState, day: int) -> bool:
+    """Whether a billing period ends with the day before: that of the month on which the calendar set began."""
+    period = state.published.get("billing-period", ())
+    start = period[0]["start"] if period else None
+    if not isinstance(start, int) or not start:
+        return False
+    began = dt.datetime.fromtimestamp(unix_from_zigbee(start), dt.UTC)
+    return dt.datetime.fromtimestamp(day * DAY_S, dt.UTC).day == began.day
 
 
 def _recover(state: GasState, number: int, day: int) -> GasState:

@@ -79,6 +79,10 @@ class GasState:
     emergency_active: bool = False
     clock_offset_s: int = 0
     clock_status: int = 0
+    snapshots: tuple[tuple[ZclCommand, ZclCommand], ...] = ()
+    """Metering and prepayment as they stood at the end of a day, a billing period, a mode or a tariff."""
+    profile: tuple[tuple[int, int], ...] = ()
+    """Litres by half-hour, counted from 1970; half-hours without gas are left out."""
     charged_until: int = 0
     """The day up to which standing charge and debts were taken; zero before any."""
     alert_counter: int = 0
@@ -185,6 +189,8 @@ def encode_state(state: GasState) -> bytes:
         "pending": [[p.at, p.message_code, p.originator_counter, encode_gbz(p.payload).hex()] for p in state.pending],
         "emergency_active": state.emergency_active,
         "clock": [state.clock_offset_s, state.clock_status],
+        "snapshots": [[_write_command(metering), _write_command(money)] for metering, money in state.snapshots],
+        "profile": state.profile,
         "charged_until": state.charged_until,
         "alert_counter": state.alert_counter,
         "log": [[entry.log, entry.event_id, entry.at, entry.data.hex()] for entry in state.log],
@@ -211,6 +217,8 @@ def decode_state(data: bytes) -> GasState:
         emergency_active=raw["emergency_active"],
         clock_offset_s=raw["clock"][0],
         clock_status=raw["clock"][1],
+        snapshots=tuple((_read_command(metering), _read_command(money)) for metering, money in raw["snapshots"]),
+        profile=tuple((slot, litres) for slot, litres in raw["profile"]),
         charged_until=raw["charged_until"],
         alert_counter=raw["alert_counter"],
         log=tuple(LogEvent(log, event, at, bytes.fromhex(payload)) for log, event, at, payload in raw["log"]),
