@@ -141,7 +141,7 @@ class SupplierWorld:
         """Places an order; its id."""
         body: dict[str, object] = {
             "device_id": device.hex(), "service": service, "values": values or {}, "deadline_s": deadline_s,
-            "roads": list(roads), "reason": "a test",
+            "roads": list(roads), "reason": "a test", "ordered_by": "ann",
         }  # fmt: skip
         return str((await self.desk.place(body))["order_id"])
 

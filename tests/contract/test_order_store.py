@@ -349,14 +349,14 @@ def test_newest_at_is_the_last_entrys_time(opened: OpenStore) -> None:
     run(opened, work)
 
 
-def test_an_order_remembers_its_superseder(opened: OpenStore) -> None:
-    """Which order makes it harmless is kept with it."""
+def test_an_order_remembers_its_people_and_its_superseder(opened: OpenStore) -> None:
+    """Who ordered, who approved and which order makes it harmless are kept with it."""
 
     async def work(store: OrderStore) -> None:
-        order = await store.place(new_order(), Entry("o", NOW, "order_accepted"))
-        after = replace(order, superseded_by="another")
+        order = await store.place(new_order(ordered_by="ann"), Entry("o", NOW, "order_accepted"))
+        after = replace(order, superseded_by="another", approved_by="bob")
         stored = await store.change(order, after, Entry(order.order_id, NOW, "supersession_started"))
         assert stored is not None
-        assert stored.superseded_by == "another"
+        assert (stored.superseded_by, stored.ordered_by, stored.approved_by) == ("another", "ann", "bob")
 
     run(opened, work)

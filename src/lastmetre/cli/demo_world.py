@@ -458,10 +458,13 @@ class World:
         """Place an order at the supplier's API."""
         body = {
             "device_id": home.esme.hex(), "service": service, "values": values, "roads": [road],
-            "deadline_s": deadline_s, "reason": "demo",
+            "deadline_s": deadline_s, "reason": "demo", "ordered_by": "the first operator",
         }  # fmt: skip
-        answer = await self._client.post("/orders", json=body)
-        return self._answer(answer)
+        order = self._answer(await self._client.post("/orders", json=body))
+        if not order["needs_approval"]:
+            return order
+        approval = {"approved_by": "the second operator"}
+        return self._answer(await self._client.post(f"/orders/{order['order_id']}/approve", json=approval))
 
     async def get_order(self, order_id: str) -> dict[str, Any]:
         """What is known of an order."""

@@ -41,6 +41,7 @@ def place_command(
     road: Annotated[list[str] | None, typer.Option("--road", help="ppmid or wan; again for the next one.")] = None,
     deadline_s: Annotated[int, typer.Option(help="Seconds after which it is not handed on any more.")] = 3_600,
     reason: Annotated[str, typer.Option(help="Why, for the audit.")] = "",
+    by: Annotated[str | None, typer.Option("--by", help="Who orders; needed where another must approve.")] = None,
     key: Annotated[str | None, typer.Option(help="Idempotency key: the same key and order are one order.")] = None,
     wait_s: Annotated[float, typer.Option(help="Wait up to so long for its end; status 1 when not confirmed.")] = 0.0,
     as_json: AsJson = False,
@@ -56,6 +57,8 @@ def place_command(
         "roads": road or ["ppmid", "wan"],
         "reason": reason,
     }
+    if by is not None:
+        body["ordered_by"] = by
     if key is not None:
         body["idempotency_key"] = key
     with ApiClient(url, token_file) as client:
@@ -79,6 +82,18 @@ def show_command(order_id: OrderId, url: Url, token_file: TokenFile, as_json: As
 def cancel_command(order_id: OrderId, url: Url, token_file: TokenFile, as_json: AsJson = False) -> None:
     """Call an order off; refused when something of it left, for then it may have run."""
     _act("POST", f"/orders/{_safe(order_id)}/cancel", None, url, token_file, as_json=as_json)
+
+
+@order.command("approve")
+def approve_command(
+    order_id: OrderId,
+    url: Url,
+    token_file: TokenFile,
+    by: Annotated[str, typer.Option("--by", help="Who approves; never who ordered.")],
+    as_json: AsJson = False,
+) -> None:
+    """Approve an order that needs four eyes and that another person placed."""
+    _act("POST", f"/orders/{_safe(order_id)}/approve", {"approved_by": by}, url, token_file, as_json=as_json)
 
 
 @order.command("supersede")

@@ -76,9 +76,10 @@ from lastmetre.links.postgres import DatabaseUrls, EmbeddedPostgres
 from lastmetre.links.relay_cose import RelayKeyError, SealedOutbox, SupplierSide, load_agents, load_relay_key
 from lastmetre.links.supplier_api import create_supplier_api
 from lastmetre.links.tls import client_context, server_context
+from lastmetre.supplier.clock import AHEAD_MAX_S, SteadyClock, check_start
 from lastmetre.supplier.delivery import Delivery
 from lastmetre.supplier.desk import OrderDesk
-from lastmetre.supplier.errors import DspUnreachable, DspWillNotRead, SupplierError
+from lastmetre.supplier.errors import ClockBehind, DspUnreachable, DspWillNotRead, SupplierError
 from lastmetre.supplier.keys import SupplierKeys
 from lastmetre.supplier.roads import Device, RoadPolicy, WanCoverage
 from lastmetre.supplier.worker import Worker
@@ -152,6 +153,7 @@ class DeviceRow(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     agent_id: EntityId | None = None
     type: str = "ESME"
     gbcs_version: str = "4.3"
+    priority_services: bool = False
 
 
 class PolicySettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -179,6 +181,7 @@ class SupplierSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     bearer: BearerSettings = BearerSettings()
     policy: PolicySettings = PolicySettings()
     passphrase_file: str | None = None
+    clock_ahead_max_s: int = AHEAD_MAX_S
 
 
 class SystemClock:
@@ -220,10 +223,11 @@ async def run_supplier(settings: SupplierSettings, ending: asyncio.Event) -> Non
     """Run the delivery service until ``ending`` is set; a fault of its worker ends it, for its starter to see."""
     passphrase = read_passphrase(settings.passphrase_file)
     tls = (Path(settings.tls.ca), Path(settings.tls.certificate), Path(settings.tls.key), passphrase)
-    clock, policy = SystemClock(), RoadPolicy(**msgspec.structs.asdict(settings.policy))
+    policy = RoadPolicy(**msgspec.structs.asdict(settings.policy))
     keys, devices = _keys(settings), _devices(settings)
     async with contextlib.AsyncExitStack() as stack:
         store = await stack.enter_async_context(_store(settings.store))
+        clock = await _steady_clock(store, settings.clock_ahead_max_s)
         client = await stack.enter_async_context(DspClient(settings.duis.url, client_context(*tls)))
         common: dict[str, Any] = {  # Any: the parts all three need, by name
             "store": store, "keys": keys, "devices": devices, "clock": clock, "tell": tell_line,
@@ -245,6 +249,16 @@ async def run_supplier(settings: SupplierSettings, ending: asyncio.Event) -> Non
             "ready", party="supplier", api_port=served_api.port, receive_port=served_duis.port, bearer_port=bearer_port
         )
         await _until_ending(running, ending)
+
+
+async def _steady_clock(store: PostgresOrderStore, ahead_max_s: int) -> SteadyClock:
+    """The time of day, which never goes back behind what the store has seen."""
+    wall, newest_at = SystemClock(), await store.newest_at()
+    try:
+        check_start(wall, newest_at, ahead_max_s)
+    except ClockBehind as error:
+        raise ProblemError(str(error)) from error
+    return SteadyClock(wall, time.monotonic, newest_at)
 
 
 async def _bearer(
@@ -341,5 +355,6 @@ def _devices(settings: SupplierSettings) -> dict[bytes, Device]:
             agent_id=None if row.agent_id is None else bytes.fromhex(row.agent_id),
             device_type=row.type,
             gbcs_version=row.gbcs_version,
+            priority_services=row.priority_services,
         )
     return devices

@@ -62,11 +62,12 @@ logger = logging.getLogger(__name__)
 _INSERT_ORDER: Final = """
 INSERT INTO supplier.orders (order_id, device_id, service, values_json, roads, deadline_at, reason, idempotency_key,
     body_digest, accepted_at, lane, state, changed_at, version, lane_held, originator_counter, message_code, utrn, road,
-    carrier_id, why, retry_at, failures, command, response, return_state)
+    carrier_id, why, retry_at, failures, command, response, return_state, superseded_by, ordered_by, approved_by)
 VALUES (%(order_id)s, %(device_id)s, %(service)s, %(values_json)s, %(roads)s, %(deadline_at)s, %(reason)s,
     %(idempotency_key)s, %(body_digest)s, %(accepted_at)s, %(lane)s, %(state)s, %(changed_at)s, %(version)s,
     %(lane_held)s, %(originator_counter)s, %(message_code)s, %(utrn)s, %(road)s, %(carrier_id)s,
-    %(why)s, %(retry_at)s, %(failures)s, %(command)s, %(response)s, %(return_state)s)
+    %(why)s, %(retry_at)s, %(failures)s, %(command)s, %(response)s, %(return_state)s,
+    %(superseded_by)s, %(ordered_by)s, %(approved_by)s)
 ON CONFLICT (idempotency_key) DO NOTHING
 """
 
@@ -76,7 +77,8 @@ UPDATE supplier.orders SET state = %(state)s, changed_at = %(changed_at)s, versi
     lane_held = %(lane_held)s, originator_counter = %(originator_counter)s,
     message_code = %(message_code)s, utrn = %(utrn)s, road = %(road)s,
     carrier_id = %(carrier_id)s, why = %(why)s, retry_at = %(retry_at)s, failures = %(failures)s,
-    command = %(command)s, response = %(response)s, return_state = %(return_state)s, superseded_by = %(superseded_by)s
+    command = %(command)s, response = %(response)s, return_state = %(return_state)s, superseded_by = %(superseded_by)s,
+    approved_by = %(approved_by)s
 WHERE order_id = %(order_id)s AND state = %(from_state)s AND version = %(from_version)s
 """
 
@@ -364,6 +366,8 @@ def _columns(order: Order) -> Row:
         "response": order.response,
         "return_state": order.returning.value,
         "superseded_by": order.superseded_by,
+        "ordered_by": order.ordered_by,
+        "approved_by": order.approved_by,
     }
 
 
@@ -397,6 +401,8 @@ def _order(row: Row) -> Order:
         response=bytes(row["response"]),
         returning=Return(row["return_state"]),
         superseded_by=row["superseded_by"],
+        ordered_by=row["ordered_by"],
+        approved_by=row["approved_by"],
         attempts=tuple(_attempt(attempt) for attempt in row["attempts"]),
     )
 

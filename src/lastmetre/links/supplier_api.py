@@ -10,6 +10,7 @@ Rules this module keeps:
     POST /orders               201 the order (a top-up with its digits), 409 key reused, 422 refused
     GET  /orders?limit=        200 {"orders": [...]}, the newest first
     GET  /orders/{id}          200 the order with attempts, Command, Response and each document; 404
+    POST /orders/{id}/approve  200 the order; 404; 409 not by this person, or not now
     POST /orders/{id}/supersede 201 the superseder: an order with a higher counter; 404; 409 it cannot be superseded
     GET  /at-large             200 {"orders": [...], "counts": [...]}: what left and may still run
     POST /orders/{id}/cancel   200 the order; 404; 409 too late: it may have run
@@ -29,7 +30,7 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field, StrictInt, StrictStr
 from starlette.exceptions import HTTPException as StarletteHTTPException
 
-from lastmetre.supplier.ports import CannotSupersede, KeyReused, OrderRefused, TooLate
+from lastmetre.supplier.ports import ApprovalRefused, CannotSupersede, KeyReused, OrderRefused, TooLate
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -58,9 +59,20 @@ class NewOrder(BaseModel):
     deadline_s: StrictInt = Field(description="seconds from now after which it is not handed on any more")
     roads: list[StrictStr] = Field(description="ppmid and wan, in the order in which they are wanted")
     reason: StrictStr = ""
+    ordered_by: StrictStr | None = Field(
+        default=None, description="who orders, as the caller knows them; needed where another must approve"
+    )
     idempotency_key: StrictStr | None = Field(
         default=None, description="the same key and body give the same order, however often they are sent"
     )
+
+
+class Approval(BaseModel):
+    """A second person's yes."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    approved_by: StrictStr = Field(description="who approves, as the caller knows them; never who ordered")
 
 
 class Supersession(BaseModel):
@@ -73,6 +85,7 @@ class Supersession(BaseModel):
     deadline_s: StrictInt = Field(default=3_600, description="seconds from now")
     roads: list[StrictStr] = Field(default=["wan", "ppmid"], description="in the order in which they are wanted")
     reason: StrictStr = ""
+    ordered_by: StrictStr = ""
 
 
 def create_supplier_api(desk: Desk, token: str) -> FastAPI:
@@ -117,6 +130,11 @@ def _add_orders(app: FastAPI, desk: Desk) -> None:
     async def cancel(order_id: str) -> dict[str, Any]:
         """Call an order off, if nothing of it left."""
         return _found(await desk.cancel(order_id), order_id)
+
+    @app.post("/orders/{order_id}/approve")
+    async def approve(order_id: str, approval: Approval) -> dict[str, Any]:
+        """Approve an order that another person placed."""
+        return _found(await desk.approve(order_id, approval.approved_by), order_id)
 
     @app.post("/orders/{order_id}/supersede", status_code=201)
     async def supersede(order_id: str, how: Supersession | None = None) -> dict[str, Any]:
@@ -191,6 +209,10 @@ def _add_errors(app: FastAPI) -> None:
     @app.exception_handler(KeyReused)
     async def reused(_request: Request, error: KeyReused) -> JSONResponse:
         return _error(409, "key_reused", str(error))
+
+    @app.exception_handler(ApprovalRefused)
+    async def approval_refused(_request: Request, error: ApprovalRefused) -> JSONResponse:
+        return _error(409, "approval_refused", str(error))
 
     @app.exception_handler(CannotSupersede)
     async def cannot_supersede(_request: Request, error: CannotSupersede) -> JSONResponse:

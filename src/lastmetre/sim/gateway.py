@@ -9,7 +9,7 @@ import asyncio
 from typing import TYPE_CHECKING, Final
 
 from lastmetre.sim.parties import Lost
-from lastmetre.supplier.errors import CannotSupersede, OrderRefused, TooLate
+from lastmetre.supplier.errors import ApprovalRefused, CannotSupersede, OrderRefused, TooLate
 
 if TYPE_CHECKING:
     from lastmetre.sim.world import World
@@ -72,6 +72,7 @@ class Operator:
             "deadline_s": luck.choice(DEADLINES_S),
             "roads": list(luck.choice(ROADS)),
             "reason": "simulated",
+            "ordered_by": "ann",
             "idempotency_key": f"key-{number}",
         }
 
@@ -81,6 +82,8 @@ class Operator:
         order_id = await self._place(number, body)
         if order_id is None:
             return
+        if luck.random() < 0.8:
+            await self._approve(order_id)
         for _ in range(luck.randint(1, 6)):
             await asyncio.sleep(luck.random() * 300)
             await self.look(order_id)
@@ -115,6 +118,15 @@ class Operator:
         assert view is not None, f"the API promised {order_id} and does not know it"
         await world.say(order_id, view["state"])
         return view
+
+    async def _approve(self, order_id: str) -> None:
+        world = self._world
+        try:
+            await self._wire.request(world.supplier, lambda: world.desk.approve(order_id, "bob"))
+        except (ApprovalRefused, Lost):
+            pass
+        else:
+            world.sometimes.saw("operator approved")
 
     async def _cancel(self, order_id: str) -> None:
         world = self._world

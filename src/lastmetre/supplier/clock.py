@@ -48,5 +48,5 @@ def check_start(wall: Clock, newest_at: int, ahead_max_s: int = AHEAD_MAX_S) -> 
     if behind_s > ahead_max_s:
         raise ClockBehind(
             f"the newest entry of the audit is {behind_s} s ahead of this machine's clock: set the clock right before "
-            "starting; if the clock was wrong when the entry was written, start with --clock-ahead-max-s above that"
+            "starting; if it was wrong when the entry was written, put clock_ahead_max_s above that in the settings"
         )

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Final
 
 from lastmetre.gbcs.errors import GbcsValueError
 from lastmetre.gbcs.utrn import make_utrn, split_pence
-from lastmetre.supplier import supersession
+from lastmetre.supplier import class_rules, supersession
 from lastmetre.supplier.audit import Entry
 from lastmetre.supplier.counters import floor, originator_counter
 from lastmetre.supplier.errors import OrderRefused, TooLate
@@ -39,7 +39,7 @@ DEADLINE_MAX_S: Final = 28 * 86_400
 SUPERSEDER_DEADLINE_S: Final = 3_600
 TEXT_MAX: Final = 500
 KEY_MAX: Final = 200
-_FIELDS: Final = {"device_id", "service", "values", "deadline_s", "roads", "reason", "idempotency_key"}
+_FIELDS: Final = {"device_id", "service", "values", "deadline_s", "roads", "reason", "idempotency_key", "ordered_by"}
 _ROADS: Final = {Road.WAN.value: Road.WAN, Road.PPMID.value: Road.PPMID}
 
 
@@ -70,6 +70,7 @@ class OrderDesk:
             raise OrderRefused(f"an order has no {', '.join(sorted(unknown))}")
         service = service_named(body.get("service"))
         order = self._new_order(body, service)
+        class_rules.check_new(order, self._devices[order.device_id])
         if service.name == "top_up":
             order = await self._with_code(order, checked_values(service, body.get("values") or {})["amount_pence"])
         documents = (Document("order", order.accepted_at, canonical(dict(body)).encode()),)
@@ -107,6 +108,7 @@ class OrderDesk:
             accepted_at=now,
             changed_at=now,
             lane=service.lane,
+            ordered_by=_text(body.get("ordered_by"), "ordered_by", KEY_MAX).strip(),
         )
 
     def _device(self, text: object) -> bytes:
@@ -157,6 +159,20 @@ class OrderDesk:
         self._tell("order_cancelled", order_id=order_id, device_id=done[0].device_id.hex())
         return order_view(done[0])
 
+    async def approve(self, order_id: str, approver: str) -> dict[str, object] | None:
+        """As in the port."""
+        now, approver = self._clock.now_ms() // 1000, _text(approver, "approved_by", KEY_MAX).strip()
+
+        def decide(order: Order) -> Change | None:
+            class_rules.check_approval(order, approver)
+            return Change(replace(order, approved_by=approver, why=""), "order_approved", f"by {approver}")
+
+        done = await change_order(self._store, order_id, now, decide)
+        if done is None:
+            return None
+        self._tell("order_approved", order_id=order_id, device_id=done[0].device_id.hex(), approved_by=approver)
+        return order_view(done[0])
+
     async def supersede(self, order_id: str, body: Mapping[str, object]) -> dict[str, object] | None:
         """As in the port. The superseder is placed first: after a crash in between, asking again goes on from there."""
         order = await self._store.order(order_id)
@@ -173,6 +189,7 @@ class OrderDesk:
                 "deadline_s": body.get("deadline_s", SUPERSEDER_DEADLINE_S),
                 "roads": body.get("roads", [road.value for road in _ROADS.values()]),
                 "reason": body.get("reason") or f"supersedes order {order_id}",
+                "ordered_by": body.get("ordered_by", ""),
                 "idempotency_key": f"supersede-{order_id}-{order.version}",
             }
         )

@@ -23,6 +23,10 @@ class CannotSupersede(SupplierError):
     """No higher counter can settle this order; the text says why."""
 
 
+class ApprovalRefused(SupplierError):
+    """This person cannot approve this order, or it waits for no approval; the text says which."""
+
+
 class LaneBusy(SupplierError):
     """Another Command of this counter lane is in flight to this device; the order waits for its end."""
 

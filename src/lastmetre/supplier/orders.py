@@ -241,6 +241,8 @@ class Order:
     attempts: tuple[Attempt, ...] = ()
     superseded_by: str = ""
     """The order whose higher counter makes this one harmless."""
+    ordered_by: str = ""
+    approved_by: str = ""
 
     @property
     def code_out(self) -> bool:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Protocol
 from lastmetre.supplier.audit import ChainedEntry, Entry, chain
 from lastmetre.supplier.counters import LANE_MAX
 from lastmetre.supplier.errors import (
+    ApprovalRefused,
     CannotSupersede,
     CountersExhausted,
     DspUnreachable,
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 __all__ = [
     "LANE_MAX",
     "OPEN",
+    "ApprovalRefused",
     "Attempt",
     "AttemptState",
     "CannotSupersede",
@@ -200,6 +202,9 @@ class Desk(Protocol):
 
     async def cancel(self, order_id: str) -> dict[str, object] | None:
         """Calls an order off; raises ``TooLate``."""
+
+    async def approve(self, order_id: str, approver: str) -> dict[str, object] | None:
+        """A second person's yes; raises ``ApprovalRefused``."""
 
     async def supersede(self, order_id: str, body: Mapping[str, object]) -> dict[str, object] | None:
         """Has an order overtaken by a higher counter: the superseder; raises ``CannotSupersede``, ``OrderRefused``."""

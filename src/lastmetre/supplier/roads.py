@@ -32,6 +32,8 @@ class Device:
     """The PPMID whose agent carries Commands to this home; the agent goes by the PPMID's identifier."""
     device_type: str = "ESME"
     gbcs_version: str = "4.3"
+    priority_services: bool = False
+    """Whether the customer is on the Priority Services Register."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ from collections import Counter
 from typing import TYPE_CHECKING, Final
 
 from lastmetre.gbcs.catalogue import Lane
+from lastmetre.supplier.class_rules import needs_approval
 from lastmetre.supplier.orders import FINAL, Attempt, Order, State, why_waiting
 from lastmetre.supplier.responses import result_of
 from lastmetre.supplier.supersession import AT_LARGE
@@ -52,6 +53,9 @@ def order_view(order: Order, documents: Sequence[Document] | None = None) -> dic
         "command": order.command.hex() or None,
         "response": order.response.hex() or None,
         "superseded_by": order.superseded_by or None,
+        "ordered_by": order.ordered_by or None,
+        "approved_by": order.approved_by or None,
+        "needs_approval": order.state is State.ACCEPTED and needs_approval(order),
     }
     if documents is not None:
         view["documents"] = [_document_view(document) for document in documents]

@@ -19,7 +19,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from lastmetre.gbcs.catalogue import Lane
-from lastmetre.supplier import preparation, supersession
+from lastmetre.supplier import class_rules, preparation, supersession
 from lastmetre.supplier.counters import floor, originator_counter
 from lastmetre.supplier.errors import CountersExhausted, DspUnreachable, DspWillNotRead, LaneBusy, PreparationFailed
 from lastmetre.supplier.orders import (
@@ -41,7 +41,7 @@ from lastmetre.supplier.orders import (
 )
 from lastmetre.supplier.ports import Document
 from lastmetre.supplier.preparation import Refusal
-from lastmetre.supplier.roads import Closed, choose
+from lastmetre.supplier.roads import Closed, Open, choose
 from lastmetre.supplier.store_steps import Change, apply
 
 if TYPE_CHECKING:
@@ -267,7 +267,7 @@ class Worker:
     async def _accepted(self, order: Order) -> bool:
         device = self._devices[order.device_id]
         if not order.lane_held:
-            way = choose(order.roads, device, self._keys.dsp_id)
+            way = self._way(order, device)
             if isinstance(way, Closed):
                 return await self._waits(order, way.why)
             return await self._take_lane(replace(order, road=way.road, carrier_id=way.carrier_id), order)
@@ -278,6 +278,12 @@ class Worker:
             return await self._apply(order, Change(after, "counter_taken", str(counter))) is not None
         return await self._prepare(order, device)
 
+    def _way(self, order: Order, device: Device) -> Open | Closed:
+        """The first of its roads that its class may use and that is open; or every reason why there is none."""
+        roads, closed = class_rules.permitted(order, device)
+        way = choose(roads, device, self._keys.dsp_id) if roads else Closed("")
+        return Closed("; ".join(filter(None, (*closed, way.why)))) if isinstance(way, Closed) else way
+
     async def _take_lane(self, chosen: Order, order: Order) -> bool:
         """One at a time, in the order in which they came: arm after disable is another thing than disable after arm."""
         queue = await self._store.lane_queue(order.device_id, order.lane)
@@ -285,7 +291,7 @@ class Worker:
             if other.lane_held:
                 return await self._waits(order, f"waits for order {other.order_id}: one Command in flight per lane")
         for other in itertools.takewhile(lambda other: other.order_id != order.order_id, queue):
-            way = choose(other.roads, self._devices[order.device_id], self._keys.dsp_id)
+            way = self._way(other, self._devices[order.device_id])
             if not isinstance(way, Closed):  # one that has no road now is overtaken; it goes when it has one
                 return await self._waits(order, f"waits for order {other.order_id}, which came first")
         assert chosen.road is not None
