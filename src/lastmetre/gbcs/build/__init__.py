@@ -12,6 +12,7 @@ A layout is written once and goes both ways: ``from_payload`` reads a record fro
 """
 
 from lastmetre.gbcs.build import (
+    alerts,
     alerts_and_events,
     auxiliary,
     credentials,
@@ -27,19 +28,27 @@ from lastmetre.gbcs.build import (
     supply,
     tariff,
 )
+from lastmetre.gbcs.build.alerts import BuiltAlert, alert
 from lastmetre.gbcs.build.commands import BuiltCommand, command, command_class, command_classes, read_command
 from lastmetre.gbcs.build.frame import Command, ReadBack
+from lastmetre.gbcs.build.responses import BuiltResponse, Result, ZclAnswer, response
 from lastmetre.gbcs.build.times import CANCEL, NOW, Date, TimeOfDay, When
 
 __all__ = [
     "CANCEL",
     "NOW",
+    "BuiltAlert",
     "BuiltCommand",
+    "BuiltResponse",
     "Command",
     "Date",
     "ReadBack",
+    "Result",
     "TimeOfDay",
     "When",
+    "ZclAnswer",
+    "alert",
+    "alerts",
     "alerts_and_events",
     "auxiliary",
     "command",
@@ -55,6 +64,7 @@ __all__ = [
     "prepayment",
     "read_command",
     "reads",
+    "response",
     "settings",
     "supply",
     "tariff",
