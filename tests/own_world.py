@@ -15,19 +15,24 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from lastmetre.gbcs.axdr import LongUnsigned, NullData, OctetString
 from lastmetre.gbcs.catalogue import Role, use_case_by_name
 from lastmetre.gbcs.certificates import Certificate, Usage
-from lastmetre.gbcs.dlms import AccessRequest, Action, Get, Obis, encode_access_request
+from lastmetre.gbcs.dlms import AccessRequest, Action, Get, Obis, decode_access_response, encode_access_request
 from lastmetre.gbcs.keys import KeyUse, SharedSecret, agree
-from lastmetre.gbcs.message import Cra, GroupingHeader, OtherInformation
+from lastmetre.gbcs.message import Cra, GroupingHeader, OtherInformation, parse_message
 from lastmetre.gbcs.protect import pre_command, seal, sign_pre_command, unsigned_df
 from lastmetre.gbcs.smki import DEVICE_NOT_AFTER, issuer_name, make_certificate, organisation_name
 from lastmetre.gbcs.utrn import ValueClass, make_utrn
 from lastmetre.home.esme import Esme
 from lastmetre.home.identity import DeviceIdentity
+from lastmetre.home.load import no_load
+from lastmetre.home.objects.use_case_items import items_of
 from lastmetre.home.ports import MemoryStore
 from lastmetre.home.state import MeterState
 from lastmetre.home.supply import Supply
 
 if TYPE_CHECKING:
+    from lastmetre.gbcs.axdr import Data
+    from lastmetre.gbcs.dlms import ItemResult, Spec
+    from lastmetre.home.load import LoadProfile
     from lastmetre.home.ports import DeviceStore, EventValue
 
 SUPPLIER = bytes.fromhex("00005eef10000010")
@@ -114,11 +119,11 @@ def anchors() -> dict[tuple[Role, KeyUse], Certificate]:
 
 def meter(
     *, balance: int = -1_000, supply: Supply = Supply.OFF_BY_CREDIT, store: DeviceStore | None = None,
-    entity_id: bytes = ESME, told: Told | None = None,
+    entity_id: bytes = ESME, told: Told | None = None, load: LoadProfile = no_load,
 ) -> Esme:  # fmt: skip
     """A meter that knows our supplier; its balance is in thousandths of a penny."""
     identity = DeviceIdentity(entity_id, private_key(entity_id, DS), private_key(entity_id, KA), anchors())
-    return Esme(identity, store or MemoryStore(), told or Told(), new=MeterState(balance, supply))
+    return Esme(identity, store or MemoryStore(), told or Told(), new=MeterState(balance, supply), load=load)
 
 
 def header(name: str, counter: int, *, originator: bytes = SUPPLIER, target: bytes = ESME) -> GroupingHeader:
@@ -171,3 +176,24 @@ def top_up(utrn_counter: int, digits: str, *, target: bytes = ESME) -> bytes:
     enter = Action(115, Obis.parse("0-0:19.40.0"), 1)
     content = encode_access_request(AccessRequest(counter & 0xFFFFFF, ((enter, OctetString(digits.encode())),)))
     return non_critical(header("CS01a", counter, target=target), content)
+
+
+def command(name: str, counter: int, *items: tuple[Spec, Data]) -> bytes:
+    """Any DLMS Command of a use case, from the first of our parties that may say it, protected as its row says."""
+    case = use_case_by_name(name)
+    speakers = {Role.SUPPLIER: SUPPLIER, Role.NETWORK_OPERATOR: NETWORK_OPERATOR, Role.ACCESS_CONTROL_BROKER: BROKER}
+    speaker = next(party for role, party in speakers.items() if role in case.originators)
+    head = header(name, counter, originator=speaker)
+    content = encode_access_request(AccessRequest(counter & 0xFFFFFF, items))
+    return critical(head, content) if case.critical else non_critical(head, content)
+
+
+def read_command(name: str, counter: int) -> bytes:
+    """A Command that reads everything its use case reads by plain gets."""
+    gets = [Get(each.class_id, each.obis, each.number) for letter, each in items_of(name) or () if letter == "G"]
+    return command(name, counter, *((get, NullData()) for get in gets))
+
+
+def results_of(response: bytes) -> tuple[ItemResult, ...]:
+    """The item results of a Response."""
+    return decode_access_response(parse_message(response).content).results
