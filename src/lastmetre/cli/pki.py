@@ -16,7 +16,7 @@ from lastmetre.cli.passphrases import make_passphrase, read_passphrase
 from lastmetre.cli.problems import ProblemError
 from lastmetre.gbcs.catalogue import Role
 from lastmetre.gbcs.keys import KeyUse
-from lastmetre.links.pki import DeviceIdentity, Organisation, TestSmki, TlsIdentity, XmlIdentity
+from lastmetre.links.pki import DeviceIdentity, Organisation, RelayIdentity, TestSmki, TlsIdentity, XmlIdentity
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -131,6 +131,9 @@ def _add_organisations(smki: TestSmki, suppliers: int) -> list[dict[str, Any]]:
             xml = Role.XML_SIGN_USER if role in _USERS else Role.XML_SIGN_DSP
             smki.add_all([XmlIdentity(party, entity_id, xml), TlsIdentity(party, entity_id)])
             keys += ["xml-sign", "tls"]
+        if role is Role.SUPPLIER:  # whose PPMIDs' agents open its envelopes
+            smki.add_relay(RelayIdentity(party, entity_id))
+            keys.append("relay")
         listed.append(_entity(entity_id, party, role.name.lower().replace("_", " "), keys))
     smki.add_tls(TlsIdentity("broker", _own_id(_MQTT_BROKER)))
     listed.append(_entity(_own_id(_MQTT_BROKER), "broker", "MQTT broker", ["tls"]))
@@ -145,6 +148,9 @@ def _add_devices(smki: TestSmki, devices: Sequence[Device]) -> list[dict[str, An
         if device.kind in {"CHF", "PPMID"}:  # what speaks to the SM WAN, and to the supplier
             smki.add_tls(TlsIdentity(device.party, device.entity_id))
             keys.append("tls")
+        if device.kind == "PPMID":
+            smki.add_relay(RelayIdentity(device.party, device.entity_id))
+            keys.append("relay")
         listed.append(_entity(device.entity_id, device.party, device.kind, keys))
     return listed
 
