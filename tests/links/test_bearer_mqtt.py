@@ -20,6 +20,7 @@ from lastmetre.links.errors import LinkError
 from lastmetre.links.mosquitto import BrokerFiles, find_mosquitto, mosquitto_config, running_mosquitto
 from lastmetre.links.tls import client_context
 from lastmetre.relay import Receipt, ReceiptKind, command_topic, encode_receipt, receipt_topic
+from lastmetre.relay.topics import ready_topic
 from tests.outbox import ListOutbox
 from tests.throwaway_tls import ThrowawayCa
 
@@ -111,6 +112,43 @@ def test_an_envelope_goes_down_and_a_receipt_comes_up(broker: Broker) -> None:
             await bearer.stored()
             await bearer.hand_on(_receipt("order-1"))
             assert await outbox.until_receipts(1) == [(AGENT_A, _receipt("order-1"))]
+
+    asyncio.run(story())
+
+
+def test_nothing_is_sent_to_an_agent_that_is_not_ready(broker: Broker) -> None:
+    """T36: one envelope for each time it asks; the rest stays in the outbox, not in the broker."""
+
+    async def story() -> None:
+        outbox = ListOutbox()
+        async with broker.running(), broker.bearer(AGENT_A) as bearer, broker.head_end(outbox, AGENT_A):
+            for envelope in (b"one", b"two", b"three"):
+                await outbox.put(AGENT_A, envelope)
+            await bearer.hand_on(_receipt("hello"))
+            await outbox.until_receipts(1)
+            assert outbox.left(AGENT_A) == 3
+            assert await bearer.next_envelope() == b"one"
+            await bearer.stored()
+            await bearer.hand_on(_receipt("one"))
+            await outbox.until_receipts(2)
+            assert outbox.left(AGENT_A) == 2
+            assert await bearer.next_envelope() == b"two"
+
+    asyncio.run(story())
+
+
+def test_an_agent_cannot_ask_for_another(broker: Broker) -> None:
+    """T29: A's word that B is ready brings B nothing."""
+
+    async def story() -> None:
+        outbox = ListOutbox()
+        async with broker.running(), broker.head_end(outbox, AGENT_A, AGENT_B):
+            await outbox.put(AGENT_B, b"for B")
+            async with broker.client(AGENT_A) as a:
+                await a.publish(ready_topic(AGENT_B), b"", 1)
+                await a.publish(receipt_topic(AGENT_A), _receipt("after"), 1)
+            await outbox.until_receipts(1)
+            assert outbox.left(AGENT_B) == 1
 
     asyncio.run(story())
 
@@ -207,6 +245,7 @@ def test_an_agent_cannot_read_anothers_topic(broker: Broker, topic: str) -> None
             async with broker.head_end(outbox, AGENT_A, AGENT_B):
                 await outbox.put(AGENT_B, b"for B")
                 assert await b.next_envelope() == b"for B"
+                await a.publish(ready_topic(AGENT_A), b"", 1)
                 await outbox.put(AGENT_A, b"for A")
                 async for message in a.messages:
                     got.append(message.payload)

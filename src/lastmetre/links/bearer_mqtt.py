@@ -7,6 +7,8 @@ Rules this module keeps (reference: stack, PPMID link; stack-notes, mosquitto):
 * A message is acknowledged only after it was stored: acknowledgement is by hand, which aiomqtt leaves to the client
   below it.
 * TCP_NODELAY on the socket; without it every hop costs 44 ms.
+* The agent pulls: the supplier sends one envelope for each *ready*, so no queue of Commands grows anywhere outside the
+  supplier's own store (T36). An agent that still waits says it again, so a lost one costs a while and nothing else.
 * A broker's word is worth nothing beyond the next hop: under 3.1.1 a refused publish looks sent. The supplier keeps an
   order open until its verified Response, and hands an envelope out again until a receipt comes.
 """
@@ -25,7 +27,7 @@ from lastmetre.agent.ports import BearerDownError
 from lastmetre.relay import RelayDecodeError, agent_of_receipt_topic, command_topic, receipt_topic
 from lastmetre.relay.backoff import Backoff
 from lastmetre.relay.limits import POLL_WAIT_S
-from lastmetre.relay.topics import ALL_RECEIPTS
+from lastmetre.relay.topics import ALL_READY, ALL_RECEIPTS, agent_of_ready_topic, ready_topic
 
 if TYPE_CHECKING:
     import ssl
@@ -57,7 +59,7 @@ class _Session:
         self._reading: asyncio.Task[aiomqtt.Message] | None = None
 
     @classmethod
-    async def open(cls, host: str, port: int, context: ssl.SSLContext, client_id: bytes, subscription: str) -> Self:
+    async def open(cls, host: str, port: int, context: ssl.SSLContext, client_id: bytes, *subscriptions: str) -> Self:
         """Connect and subscribe."""
         client = aiomqtt.Client(
             host,
@@ -78,14 +80,14 @@ class _Session:
             raise MqttDownError(f"no session with the broker at {host} port {port}: {error}") from error
         session = cls(client)
         try:
-            codes = await client.subscribe(subscription, QOS)
+            codes = await client.subscribe([(subscription, QOS) for subscription in subscriptions])
             _heed_cancellation()
         except aiomqtt.MqttError as error:
             await session.close()
             raise MqttDownError(f"no answer to the subscription: {error}") from error
         if any(code == SUBSCRIPTION_FAILED for code in codes):
             await session.close()
-            raise MqttDownError(f"the broker's access list does not let us read {subscription}")
+            raise MqttDownError(f"the broker's access list does not let us read {' and '.join(subscriptions)}")
         return session
 
     async def close(self) -> None:
@@ -156,6 +158,7 @@ class MqttBearer:
         """The next message on this agent's topic, or ``None`` after a while without one."""
         session = await self._connected()
         try:
+            await session.publish(ready_topic(self._agent_id), b"")
             message = await session.receive(POLL_WAIT_S)
         except MqttDownError as error:
             await self._drop(session)
@@ -221,6 +224,7 @@ class MqttHeadEnd:
         self._head_end_id = head_end_id
         self._outbox = outbox
         self._agent_ids = tuple(agent_ids)
+        self._ready = {agent_id: asyncio.Event() for agent_id in self._agent_ids}
         self._backoff = Backoff(random)
         self.connected = asyncio.Event()
         """Set while there is a session with the broker."""
@@ -238,7 +242,7 @@ class MqttHeadEnd:
             await asyncio.sleep(self._backoff.failed())
 
     async def _work(self) -> None:
-        session = await _Session.open(self._host, self._port, self._context, self._head_end_id, ALL_RECEIPTS)
+        session = await _Session.open(self._host, self._port, self._context, self._head_end_id, ALL_RECEIPTS, ALL_READY)
         self._backoff.succeeded()
         self.connected.set()
         try:
@@ -255,6 +259,10 @@ class MqttHeadEnd:
             message = await session.receive(POLL_WAIT_S)
             if message is None:
                 continue
+            if ready := self._ready.get(agent_of_ready_topic(message.topic.value) or b""):
+                ready.set()
+                session.acknowledge(message)
+                continue
             try:
                 await self._outbox.receipt(agent_of_receipt_topic(message.topic.value), message.payload)
             except RelayDecodeError as error:  # it will never be one: let it go, or it comes again for ever
@@ -263,6 +271,8 @@ class MqttHeadEnd:
 
     async def _write(self, session: _Session, agent_id: bytes) -> None:
         while True:
+            await self._ready[agent_id].wait()
+            self._ready[agent_id].clear()
             envelope = await self._outbox.next_envelope(agent_id, POLL_WAIT_S)
             if envelope is not None:
                 await session.publish(command_topic(agent_id), envelope)

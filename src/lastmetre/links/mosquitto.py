@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Final
 
 from lastmetre.links.errors import LinkError
 from lastmetre.relay.limits import ENVELOPE_OCTETS_MAX
-from lastmetre.relay.topics import ALL_RECEIPTS, COMMAND_PREFIX, RECEIPT_PREFIX
+from lastmetre.relay.topics import ALL_READY, ALL_RECEIPTS, COMMAND_PREFIX, READY_PREFIX, RECEIPT_PREFIX
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
@@ -56,10 +56,11 @@ def mosquitto_config(directory: Path, host: str, port: int, tls: BrokerFiles, he
     directory.mkdir(parents=True, exist_ok=True)
     access = directory / "acl"
     head_ends = [
-        f"user {head_end_id.hex()}\ntopic write {COMMAND_PREFIX}+\ntopic read {ALL_RECEIPTS}\n"
+        f"user {head_end_id.hex()}\ntopic write {COMMAND_PREFIX}+\ntopic read {ALL_RECEIPTS}\ntopic read {ALL_READY}\n"
         for head_end_id in head_end_ids
     ]
-    access.write_text("\n".join([*head_ends, f"pattern read {COMMAND_PREFIX}%u\npattern write {RECEIPT_PREFIX}%u\n"]))
+    agents = f"pattern read {COMMAND_PREFIX}%u\npattern write {RECEIPT_PREFIX}%u\npattern write {READY_PREFIX}%u\n"
+    access.write_text("\n".join([*head_ends, agents]))
     access.chmod(0o600)
     config = directory / "mosquitto.conf"
     config.write_text(
