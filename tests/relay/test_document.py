@@ -11,7 +11,7 @@ import pytest
 from lastmetre.links.bearer_https import POLL_PATH, RECEIPTS_PATH
 from lastmetre.relay import CommandClass, envelope, limits, receipts
 from lastmetre.relay.cose_form import ENCRYPT_PROTECTED, PROTOCOL, RECIPIENT_PROTECTED, RELAY_USE, SIGN1_PROTECTED
-from lastmetre.relay.topics import COMMAND_PREFIX, RECEIPT_PREFIX
+from lastmetre.relay.topics import COMMAND_PREFIX, READY_PREFIX, RECEIPT_PREFIX
 
 ROOT = Path(__file__).resolve().parents[2]
 TEXT = (ROOT / "docs" / "relay.md").read_text()
@@ -59,6 +59,7 @@ def test_kinds_reasons_and_classes_are_those_of_the_code() -> None:
         RECEIPTS_PATH,
         COMMAND_PREFIX,
         RECEIPT_PREFIX,
+        READY_PREFIX,
         f"{limits.COMMAND_OCTETS_MAX:,}",
         f"{limits.CONTENT_OCTETS_MAX:,}",
         f"{limits.ENVELOPE_OCTETS_MAX:,}",

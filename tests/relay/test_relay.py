@@ -38,6 +38,7 @@ from lastmetre.relay.limits import (
     TIME_MAX,
 )
 from lastmetre.relay.receipts import KIND_CODES, REASON_CODES
+from lastmetre.relay.topics import agent_of_ready_topic, ready_topic
 from tests.relay import second_relay
 
 HUB = bytes.fromhex("00005eef100000a2")
@@ -355,7 +356,10 @@ def test_topics_name_one_agent_each() -> None:
     agent = bytes.fromhex("00005eef100000a4")
     assert command_topic(agent) == "lastmetre/1/command/00005eef100000a4"
     assert receipt_topic(agent) == "lastmetre/1/receipt/00005eef100000a4"
-    assert agent_of_receipt_topic(receipt_topic(agent)) == agent
+    assert ready_topic(agent) == "lastmetre/1/ready/00005eef100000a4"
+    assert agent_of_ready_topic(ready_topic(agent)) == agent_of_receipt_topic(receipt_topic(agent)) == agent
+    for topic in (receipt_topic(agent), "lastmetre/1/ready/+", ready_topic(agent) + "\n", ready_topic(agent).upper()):
+        assert agent_of_ready_topic(topic) is None
     for topic in ("lastmetre/1/receipt/+", "lastmetre/1/receipt/#", receipt_topic(agent) + "/x", command_topic(agent)):
         with pytest.raises(RelayDecodeError):
             agent_of_receipt_topic(topic)
