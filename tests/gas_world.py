@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from lastmetre.gbcs.catalogue import use_case_by_name
+from lastmetre.gbcs.catalogue import use_case, use_case_by_name
 from lastmetre.gbcs.gbz import Component, EncryptedZcl, Gbz, decode_gbz, encode_gbz, open_component
 from lastmetre.gbcs.message import Cra, GroupingHeader, OtherInformation, parse_message
 from lastmetre.gbcs.protect import decrypt_attribute, encryption_key, seal, unsigned_df
@@ -17,6 +17,7 @@ from tests import own_world as own
 from tests.own_world import DS, KA, PPMID, SUPPLIER, Told
 
 if TYPE_CHECKING:
+    from lastmetre.gbcs.catalogue import UseCase
     from lastmetre.gbcs.zcl import Plain
     from lastmetre.home.ports import DeviceStore
 
@@ -47,6 +48,13 @@ def command(name: str, counter: int, *bodies: ZclCommand | tuple[int, ...], at: 
     head = GroupingHeader(Cra.COMMAND, counter, SUPPLIER, GSME, OtherInformation(case.message_code))
     content = encode_gbz(Gbz(tuple(components)))
     return own.critical(head, content) if case.critical else own.non_critical(head, content)
+
+
+def use_case_by_code(code: int) -> UseCase:
+    """The use case of a message code that there is."""
+    case = use_case(code)
+    assert case is not None
+    return case
 
 
 def from_ppmid(name: str, counter: int, body: ZclCommand, *, partner: bytes = PPMID) -> bytes:

@@ -145,3 +145,9 @@ def range_of(key: Key) -> tuple[int, int]:
     """The lowest and highest number an attribute's type has room for."""
     size, signed = NUMBER_TYPES[ATTRIBUTES[key].type]
     return (-(1 << 8 * size - 1), (1 << 8 * size - 1) - 1) if signed else (0, (1 << 8 * size) - 1)
+
+
+def clamped(key: Key, number: int) -> int:
+    """A number, as far as an attribute's type has room for it."""
+    low, high = range_of(key)
+    return min(high, max(low, number))

@@ -334,7 +334,7 @@ def _change_debt(state: GasState, command: ZclCommand, _context: Context) -> Don
     if number > 2:
         return Done(state, INVALID_FIELD)
     amount = _int(command, "amount") + (state.number(zcl.DEBT_AMOUNT[number]) if adds else 0)
-    if not 0 <= amount <= 0xFFFFFFFF:
+    if not 0 <= amount <= 0xFFFFFFFF or _int(command, "recovery_amount") < 0:
         return Done(state, INVALID_VALUE)
     values: dict[zcl.Key, zcl.Value] = {zcl.DEBT_AMOUNT[number]: amount}
     if number == 2:
@@ -469,7 +469,7 @@ def _read_log(state: GasState, command: ZclCommand, _context: Context) -> Done:
 def _clear_log(state: GasState, command: ZclCommand, _context: Context) -> Done:
     """Clear a log; the security log stays. Answered with the bit of the log cleared."""
     log = _int(command, "log") & 0x0F
-    if log == SECURITY_LOG:
+    if log == SECURITY_LOG or log > 7:  # the answer has a bit for each of eight
         return Done(state, FAILURE, (zcl_command("ClearEventLogResponse", cleared=0),))
     kept = tuple(entry for entry in state.log if entry.log != log)
     return Done(replace(state, log=kept), bodies=(zcl_command("ClearEventLogResponse", cleared=1 << log),))

@@ -98,9 +98,9 @@ class GasState:
         if key == zcl.SUPPLY_STATUS:
             return self.valve.status
         if key == zcl.TOTAL_DEBT:
-            return sum(self.number(debt) for debt in zcl.DEBT_AMOUNT)
+            return zcl.clamped(key, sum(self.number(debt) for debt in zcl.DEBT_AMOUNT))
         if key == zcl.EMERGENCY_REMAINING:
-            return self.emergency_remaining
+            return zcl.clamped(key, self.emergency_remaining)
         return self.attributes.get(key, row.new)
 
     def number(self, key: Key) -> int:
@@ -125,7 +125,7 @@ class GasState:
         """What is left of the emergency credit."""
         limit = self.number(zcl.EMERGENCY_LIMIT)
         used = max(0, self.number(zcl.CUT_OFF) - self.number(zcl.CREDIT)) if self.emergency_active else 0
-        return max(0, limit - used)
+        return min(max(0, limit - used), 0xFFFFFFFF)
 
     # --- changing ---
 
@@ -135,8 +135,7 @@ class GasState:
 
     def plus(self, key: Key, amount: int) -> GasState:
         """The state with a number moved by an amount, as far as its type has room (DESIGN CHOICE)."""
-        low, high = zcl.range_of(key)
-        return self.with_values({key: min(high, max(low, self.number(key) + amount))})
+        return self.with_values({key: zcl.clamped(key, self.number(key) + amount)})
 
     def publish(self, name: str, *commands: ZclCommand) -> GasState:
         """The state with something set as a whole."""
