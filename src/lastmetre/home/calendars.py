@@ -26,8 +26,8 @@ _LOOK_BACK_DAYS: Final = 8
 
 
 def since_2000(at: int) -> int:
-    """Seconds since 2000, as logs have them."""
-    return at - ZIGBEE_EPOCH_AT
+    """Seconds since 2000, as logs have them: within 32 bits, whatever the moment."""
+    return max(0, min(at - ZIGBEE_EPOCH_AT, 0xFFFF_FFFF))
 
 
 def day_of(at: int) -> date:

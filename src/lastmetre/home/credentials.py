@@ -78,6 +78,9 @@ MODES: Final[Mapping[int, Mode]] = {
 }
 """Section 9.2 with transform B6. That contingency (9) speaks with the recovery key is an INFERENCE."""
 
+RECOVERY: Final = 8
+"""The one mode whose floor is for the authority itself and not only for the replaced (published messages)."""
+
 _CELL_ORDER: Final = (KeyUse.DIGITAL_SIGNATURE, KeyUse.KEY_AGREEMENT, KeyUse.PREPAYMENT)
 _NO_ID: Final = bytes(8)
 TIME_CHECKS_WAIVED: Final = 1
@@ -150,6 +153,11 @@ def belongs(update: UpdateCredentials, message_code: int, role: Role, counter: i
     if mode is None or mode.message_code != message_code or mode.authority is not role:
         return False
     if control.authorising_counter != counter or control.plaintext_symmetric_key is not None:
+        return False
+    # Whose cells it may not replace, their counters it may not touch either.
+    if not all(any(change.role == role for role in mode.targets) for change in control.other_changes or ()):
+        return False
+    if control.new_floor is not None and control.mode != RECOVERY and mode.authority not in mode.targets:
         return False
     authorising = control.authorising_cell
     expected = (mode.authority, KeyUse.DIGITAL_SIGNATURE)

@@ -246,8 +246,9 @@ class Esme:
                 fine = belongs(case.name, specs, in_order=case.critical)
             case Asn1(value=UpdateCredentials() as update):
                 fine = update_belongs(update, header.message_code, accepted.role, header.originator_counter)
+                fine = fine and _is_time(update.execution_time)
             case Asn1(value=ActivateFirmware() as activation):
-                fine = activation.counter == header.originator_counter
+                fine = activation.counter == header.originator_counter and _is_time(activation.execution_time)
             case Asn1():
                 fine = True
             case _:
@@ -574,6 +575,11 @@ class Esme:
         other = OtherInformation(alert_code)
         encoded = encode_asn1(Asn1(content))
         return state, self._identity.signed_alert(counter, command.originator_id, other, encoded)
+
+
+def _is_time(when: str | None) -> bool:
+    """Whether an execution time is now, never or a moment: anything else must not pass for a cancellation."""
+    return when is None or when == TIME_NEVER or generalized_moment(when) is not None
 
 
 def _party_certificate(der: bytes, party_id: bytes) -> Certificate | None:

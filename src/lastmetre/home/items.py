@@ -86,7 +86,7 @@ def execute_items(state: MeterState, request: AccessRequest, order: Order) -> tu
             continue
         state, result = _item(state, spec, value, order)
         results.append(result)
-    return state, tuple(results)
+    return state.bounded(), tuple(results)
 
 
 def _kind(spec: Spec) -> int:
@@ -308,7 +308,9 @@ def _reset_demand(obis: str, when: str) -> Callable[[MeterState, Data, Order], t
 
 def _clock_window(state: MeterState, value: Data, _order: Order) -> tuple[MeterState, int]:
     match value:
-        case Structure(elements=(OctetString(), OctetString(value=first), OctetString(value=last))):
+        case Structure(elements=(OctetString(), OctetString(value=first), OctetString(value=last))) if (
+            len(first) == len(last) == 12
+        ):
             return replace(state, clock=replace(state.clock, window=(first, last))), _OK
         case _:
             return state, _WRONG_TYPE

@@ -101,7 +101,7 @@ def _import(state: MeterState, _now: int) -> Data:
 
 def _power(state: MeterState, _now: int) -> Data:
     power = state.registers.power if state.supply is Supply.ON else 0
-    average = 2 * (state.registers.active_import - state.registers.half_hour_from[0])
+    average = 2 * ((state.registers.active_import - state.registers.half_hour_from[0]) & 0x7FFF_FFFF)
     return Structure((DoubleLongUnsigned(power), _WATTS, DoubleLongUnsigned(average)))
 
 
@@ -120,9 +120,14 @@ def _money(state: MeterState, _now: int) -> Data:
     return Structure(tuple(DoubleLong(value) for value in money_cells(state)))
 
 
+def _price(price: int) -> int:
+    """A price as the register can say it: never below nothing."""
+    return max(0, min(price, 0xFFFF_FFFF))
+
+
 def _secondary_price(state: MeterState, now: int) -> Data:
     label = bytes((secondary_script(state, now) - _SECONDARY_SCRIPTS,))
-    return DoubleLongUnsigned(max(0, price_of(state, cosem.SECONDARY_PRICES, label)))
+    return DoubleLongUnsigned(_price(price_of(state, cosem.SECONDARY_PRICES, label)))
 
 
 def _controller_state(number: int) -> Callable[[MeterState, int], Data]:
@@ -141,7 +146,7 @@ _LIVE: Final[Mapping[Attribute, Callable[[MeterState, int], Data]]] = {
     parse_attribute("1/0-0:0.2.1#2"): lambda state, _now: OctetString(state.firmware_version),
     cosem.CLOCK_TIME: lambda _state, now: OctetString(date_time_from_unix(now)),
     cosem.CLOCK_STATUS: lambda state, _now: Unsigned(state.clock.status),
-    parse_attribute("3/0-0:94.44.1.7#2"): lambda state, now: DoubleLongUnsigned(max(0, price_now(state, now))),
+    parse_attribute("3/0-0:94.44.1.7#2"): lambda state, now: DoubleLongUnsigned(_price(price_now(state, now))),
     parse_attribute("3/0-0:94.44.1.8#2"): _secondary_price,
     parse_attribute("3/1-0:2.8.0#2"): lambda state, _now: DoubleLongUnsigned(state.registers.active_export),
     parse_attribute("3/1-0:4.8.0#2"): lambda state, _now: DoubleLongUnsigned(state.registers.reactive_export),

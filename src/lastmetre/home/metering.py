@@ -114,6 +114,8 @@ def _step(state: MeterState, end: int, load: LoadProfile, signals: list[Signal])
     if end % DAY_S == 0:
         state = _day(state, end)
     for place, (rate, period) in enumerate(zip(_TIME_DEBT_RATES, _TIME_DEBT_PERIODS, strict=True)):
+        if not state.account.time_debts[place]:
+            continue
         times = end // state.number(period) - start // state.number(period) if state.number(period) else 0
         for _ in range(times):
             state = recover_time_debt(state, place, price_of(state, rate, b""))
@@ -132,11 +134,11 @@ def _count(state: MeterState, flow: Flow, start: int, end: int) -> MeterState:
     registers = state.registers
     registers = replace(
         registers,
-        active_import=registers.active_import + flow.active_import,
-        reactive_import=registers.reactive_import + flow.reactive_import,
-        active_export=registers.active_export + flow.active_export,
-        reactive_export=registers.reactive_export + flow.reactive_export,
-        secondary_import=registers.secondary_import + flow.secondary_import,
+        active_import=_wrapped(registers.active_import + flow.active_import),
+        reactive_import=_wrapped(registers.reactive_import + flow.reactive_import),
+        active_export=_wrapped(registers.active_export + flow.active_export),
+        reactive_export=_wrapped(registers.reactive_export + flow.reactive_export),
+        secondary_import=_wrapped(registers.secondary_import + flow.secondary_import),
         power=flow.active_import * 3_600 // (end - start),
     )
     state = replace(state, registers=registers)
@@ -257,7 +259,7 @@ def _watch_voltage(state: MeterState, flow: Flow, end: int) -> MeterState:
 def _half_hour(state: MeterState, end: int) -> MeterState:
     registers, began = state.registers, since_2000(end - HALF_HOUR_S)
     pairs = zip(registers.totals(), registers.half_hour_from, strict=True)
-    imported, reactive, exported, reactive_out, secondary = (now - then for now, then in pairs)
+    imported, reactive, exported, reactive_out, secondary = (_wrapped(now - then) for now, then in pairs)
     line = (began, imported, secondary) if state.twin else (began, imported)
     state = state.with_line("half_hours", line)
     state = state.with_line("half_hours_export", (began, exported, reactive_out))
@@ -283,7 +285,7 @@ def _day(state: MeterState, end: int) -> MeterState:
     state = state.with_line("daily", (stamp, *register_cells(state)))
     state = state.with_line("daily_money", (stamp, *money_cells(state)))
     state = state.with_line("daily_export", (stamp, exported))
-    state = state.with_line("daily_consumption", (stamp - DAY_S, imported - registers.day_from[0]))
+    state = state.with_line("daily_consumption", (stamp - DAY_S, _wrapped(imported - registers.day_from[0])))
     state = replace(state, registers=replace(state.registers, day_from=(imported, exported)))
     return charge_by_time(state, price_of(state, cosem.STANDING_CHARGE, b""), STANDING)
 
@@ -312,7 +314,12 @@ def _come_into_force(state: MeterState, at: int, signals: list[Signal]) -> Meter
 
 
 def _added(numbers: tuple[int, ...], place: int, amount: int) -> tuple[int, ...]:
-    return (*numbers[:place], numbers[place] + amount, *numbers[place + 1 :])
+    return (*numbers[:place], _wrapped(numbers[place] + amount), *numbers[place + 1 :])
+
+
+def _wrapped(number: int) -> int:
+    """A register of 32 bits starts again at nothing (DESIGN CHOICE)."""
+    return number & 0xFFFF_FFFF
 
 
 def _numbers(value: Data | None) -> list[int]:

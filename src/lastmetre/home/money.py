@@ -89,7 +89,7 @@ def pay_in(state: MeterState, amount: int, at: int) -> MeterState:
         if account.emergency_credit >= state.number(cosem.EMERGENCY_CREDIT_LIMIT):
             account = replace(account, emergency_active=False, emergency_credit=0)
     state = state.with_line("credits", (since_2000(at), amount))
-    return settle(replace(state, balance=state.balance + rest, account=account), at)
+    return settle(replace(state, balance=state.balance + rest, account=account).bounded(), at)
 
 
 def _cap_left(state: MeterState, at: int) -> int:
@@ -105,14 +105,14 @@ def take(state: MeterState, amount: int) -> MeterState:
     """A charge: from the balance down to the threshold, then from activated emergency credit, then from the balance."""
     account = state.account
     if not account.emergency_active:
-        return replace(state, balance=state.balance - amount)
+        return replace(state, balance=state.balance - amount).bounded()
     own = min(amount, max(0, state.balance - state.number(cosem.DISABLEMENT_THRESHOLD)))
     lent = min(amount - own, account.emergency_credit)
     return replace(
         state,
         balance=state.balance - (amount - lent),
         account=replace(account, emergency_credit=account.emergency_credit - lent),
-    )
+    ).bounded()
 
 
 def charge_energy(state: MeterState, watt_hours: int, price: int) -> MeterState:
@@ -135,7 +135,7 @@ def charge_by_time(state: MeterState, amount: int, charge: bytes) -> MeterState:
         return state
     if emergency_in_use(state) and (_ACCUMULATED, charge) in links:
         debt = state.account.accumulated_debt + amount
-        return replace(state, account=replace(state.account, accumulated_debt=debt))
+        return replace(state, account=replace(state.account, accumulated_debt=debt)).bounded()
     return take(state, amount)
 
 
@@ -194,6 +194,10 @@ def price_of(state: MeterState, table: Attribute, label: bytes) -> int:
     return 0
 
 
+_EXPONENT_MAX: Final = 9
+"""No tariff counts in billions of pounds: a scale beyond is taken as this (DESIGN CHOICE)."""
+
+
 def _scaled(number: int, exponent: int) -> int:
-    factor: int = 10 ** abs(exponent)
+    factor: int = 10 ** min(abs(exponent), _EXPONENT_MAX)
     return number * factor if exponent >= 0 else number // factor

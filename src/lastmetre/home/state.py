@@ -38,6 +38,13 @@ SECURITY_LOG_SIZE: Final = 100
 STATE_VERSION: Final = 2
 
 
+MONEY_MAX: Final = (1 << 31) - 1
+
+
+def _bounded(amount: int) -> int:
+    return max(-MONEY_MAX, min(MONEY_MAX, amount))
+
+
 @dataclass(frozen=True, slots=True)
 class SecurityEvent:
     """One line of the meter's own security log: when, what was refused and why, in words."""
@@ -245,6 +252,22 @@ class MeterState:
     def with_security_event(self, event: SecurityEvent) -> MeterState:
         """The state with one more line in the security log."""
         return replace(self, security_log=(*self.security_log, event)[-SECURITY_LOG_SIZE:])
+
+    def bounded(self) -> MeterState:
+        """The money within what its attributes can say: an amount beyond stays at the limit (DESIGN CHOICE)."""
+        account = self.account
+        first, second = account.time_debts
+        return replace(
+            self,
+            balance=_bounded(self.balance),
+            account=replace(
+                account,
+                emergency_credit=_bounded(account.emergency_credit),
+                accumulated_debt=_bounded(account.accumulated_debt),
+                payment_debt=_bounded(account.payment_debt),
+                time_debts=(_bounded(first), _bounded(second)),
+            ),
+        )
 
     def behaviour(self) -> tuple[object, ...]:
         """All that decides what the meter does next: everything but its logs and Alert counter."""
