@@ -360,3 +360,16 @@ def test_an_order_remembers_its_people_and_its_superseder(opened: OpenStore) -> 
         assert (stored.superseded_by, stored.ordered_by, stored.approved_by) == ("another", "ann", "bob")
 
     run(opened, work)
+
+
+def test_last_counter_is_what_was_given_last(opened: OpenStore) -> None:
+    """A mark outside the store is compared with it at the start."""
+
+    async def work(store: OrderStore) -> None:
+        device_id = uuid.uuid4().bytes[:8]
+        assert await store.last_counter(device_id, Lane.TOP_UP) is None
+        value = await store.next_counter(device_id, Lane.TOP_UP, 7)
+        assert await store.last_counter(device_id, Lane.TOP_UP) == value
+        assert await store.last_counter(device_id, Lane.ORDINARY) is None
+
+    run(opened, work)

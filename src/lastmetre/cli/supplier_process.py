@@ -68,6 +68,7 @@ from lastmetre.cli.passphrases import read_passphrase
 from lastmetre.cli.problems import ProblemError
 from lastmetre.cli.processes import tell_line
 from lastmetre.links.bearer_https import create_bearer_app
+from lastmetre.links.counter_marks import CounterMarksError, FileMarks
 from lastmetre.links.duis_http import DspClient, DuisLinkError, DuisRefused, create_receive_response_app
 from lastmetre.links.http_server import serve
 from lastmetre.links.keystore import Keyring, KeyStoreError
@@ -77,9 +78,10 @@ from lastmetre.links.relay_cose import RelayKeyError, SealedOutbox, SupplierSide
 from lastmetre.links.supplier_api import create_supplier_api
 from lastmetre.links.tls import client_context, server_context
 from lastmetre.supplier.clock import AHEAD_MAX_S, SteadyClock, check_start
+from lastmetre.supplier.counter_marks import Counters, open_counters
 from lastmetre.supplier.delivery import Delivery
 from lastmetre.supplier.desk import OrderDesk
-from lastmetre.supplier.errors import ClockBehind, DspUnreachable, DspWillNotRead, SupplierError
+from lastmetre.supplier.errors import ClockBehind, CountersBehind, DspUnreachable, DspWillNotRead, SupplierError
 from lastmetre.supplier.keys import SupplierKeys
 from lastmetre.supplier.roads import Device, RoadPolicy, WanCoverage
 from lastmetre.supplier.worker import Worker
@@ -182,6 +184,9 @@ class SupplierSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     policy: PolicySettings = PolicySettings()
     passphrase_file: str | None = None
     clock_ahead_max_s: int = AHEAD_MAX_S
+    counter_marks: str | None = None
+    """A file that no restore of the database reaches: how far counters were given out."""
+    counters_resynchronised: bool = False
 
 
 class SystemClock:
@@ -232,9 +237,10 @@ async def run_supplier(settings: SupplierSettings, ending: asyncio.Event) -> Non
         common: dict[str, Any] = {  # Any: the parts all three need, by name
             "store": store, "keys": keys, "devices": devices, "clock": clock, "tell": tell_line,
         }  # fmt: skip
+        counters = await _counters(settings, store, stack)
         delivery = Delivery(policy=policy, **common)
-        worker = Worker(policy=policy, dsp=Dsp(client), **common)
-        desk = OrderDesk(new_id=lambda: uuid.uuid4().hex, **common)
+        worker = Worker(policy=policy, dsp=Dsp(client), counters=counters, **common)
+        desk = OrderDesk(new_id=lambda: uuid.uuid4().hex, counters=counters, **common)
 
         api = create_supplier_api(desk, settings.api.token)
         served_api = await stack.enter_async_context(serve(api, settings.api.host, settings.api.port, None))
@@ -249,6 +255,19 @@ async def run_supplier(settings: SupplierSettings, ending: asyncio.Event) -> Non
             "ready", party="supplier", api_port=served_api.port, receive_port=served_duis.port, bearer_port=bearer_port
         )
         await _until_ending(running, ending)
+
+
+async def _counters(
+    settings: SupplierSettings, store: PostgresOrderStore, stack: contextlib.AsyncExitStack
+) -> Counters:
+    """The store's own counters, or those with marks outside it."""
+    if settings.counter_marks is None:
+        return store
+    try:
+        marks = stack.enter_context(FileMarks(Path(settings.counter_marks)))
+        return await open_counters(store, marks, resynchronised=settings.counters_resynchronised)
+    except (CounterMarksError, CountersBehind) as error:
+        raise ProblemError(str(error)) from error
 
 
 async def _steady_clock(store: PostgresOrderStore, ahead_max_s: int) -> SteadyClock:

@@ -180,6 +180,13 @@ class PostgresOrderStore:
                 raise CountersExhausted(f"the {lane} lane of {target_id.hex()} ends before {value}")
         return value
 
+    async def last_counter(self, target_id: bytes, lane: Lane) -> int | None:
+        """As in the port."""
+        query = "SELECT last FROM supplier.counters WHERE target_id = %s AND lane = %s"
+        async with self._pool.connection() as connection:
+            row = await (await connection.execute(query, [target_id, lane.value])).fetchone()
+        return None if row is None else int(row["last"])
+
     # -- reading -------------------------------------------------------------------------------------------------
 
     async def order(self, order_id: str) -> Order | None:

@@ -81,6 +81,11 @@ class MortalOrderStore:
         self._life.check()
         return await self._store.lane_queue(device_id, lane)
 
+    async def last_counter(self, target_id: bytes, lane: Lane) -> int | None:
+        """As in the port."""
+        self._life.check()
+        return await self._store.last_counter(target_id, lane)
+
     async def documents(self, order_id: str) -> list[Document]:
         """As in the port."""
         self._life.check()

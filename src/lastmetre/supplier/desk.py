@@ -30,6 +30,7 @@ from lastmetre.supplier.views import at_large_view, audit_view, order_view
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from lastmetre.supplier.counter_marks import Counters
     from lastmetre.supplier.keys import SupplierKeys
     from lastmetre.supplier.ports import Clock, OrderStore, Tell
     from lastmetre.supplier.roads import Device
@@ -55,7 +56,10 @@ class OrderDesk:
         clock: Clock,
         tell: Tell,
         new_id: Callable[[], str],
+        counters: Counters | None = None,
     ) -> None:
+        """``counters`` hands out counters; the store itself where nothing is given."""
+        self._counters: Counters = counters or store
         self._store = store
         self._keys = keys
         self._devices = devices
@@ -130,7 +134,7 @@ class OrderDesk:
             raise OrderRefused(f"amount_pence: {error}") from error
         secret = self._keys.prepayment_secret(order.device_id)
         lowest = floor(order.lane, self._clock.now_ms())
-        counter = originator_counter(order.lane, await self._store.next_counter(order.device_id, order.lane, lowest))
+        counter = originator_counter(order.lane, await self._counters.next_counter(order.device_id, order.lane, lowest))
         utrn = make_utrn(
             value,
             value_class,

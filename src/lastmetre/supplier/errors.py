@@ -31,6 +31,10 @@ class LaneBusy(SupplierError):
     """Another Command of this counter lane is in flight to this device; the order waits for its end."""
 
 
+class CountersBehind(SupplierError):
+    """The store is behind the counters that were given out; the text says what to do. Nothing was started."""
+
+
 class CountersExhausted(SupplierError):
     """The counter lane of this device has no higher value left; its credentials must be changed to reset it."""
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from lastmetre.supplier.audit import ChainedEntry, Entry, chain
+from lastmetre.supplier.counter_marks import Mark, Marks
 from lastmetre.supplier.counters import LANE_MAX
 from lastmetre.supplier.errors import (
     ApprovalRefused,
@@ -54,6 +55,8 @@ __all__ = [
     "KeyReused",
     "KeyStore",
     "LaneBusy",
+    "Mark",
+    "Marks",
     "Order",
     "OrderRefused",
     "OrderStore",
@@ -166,6 +169,9 @@ class OrderStore(Protocol):
 
     async def next_counter(self, target_id: bytes, lane: Lane, lowest: int) -> int:
         """A lane value never given before: ``counters.next_value`` of the last one, kept before it is returned."""
+
+    async def last_counter(self, target_id: bytes, lane: Lane) -> int | None:
+        """The lane value given last; ``None`` before any."""
 
     async def documents(self, order_id: str) -> list[Document]:
         """Everything kept with an order, in the order in which it came."""

@@ -98,6 +98,10 @@ class MemoryOrderStore:
         self._counters[target_id, lane] = value
         return value
 
+    async def last_counter(self, target_id: bytes, lane: Lane) -> int | None:
+        """As in the port."""
+        return self._counters.get((target_id, lane))
+
     async def documents(self, order_id: str) -> list[Document]:
         """As in the port."""
         return list(self._documents.get(order_id, ()))

@@ -47,6 +47,7 @@ from lastmetre.supplier.store_steps import Change, apply
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from lastmetre.supplier.counter_marks import Counters
     from lastmetre.supplier.keys import SupplierKeys
     from lastmetre.supplier.ports import Clock, DspPort, OrderStore, Tell
     from lastmetre.supplier.roads import Device, RoadPolicy
@@ -77,7 +78,10 @@ class Worker:
         policy: RoadPolicy,
         clock: Clock,
         tell: Tell,
+        counters: Counters | None = None,
     ) -> None:
+        """``counters`` hands out counters; the store itself where nothing is given."""
+        self._counters: Counters = counters or store
         self._store = store
         self._dsp = dsp
         self._keys = keys
@@ -272,7 +276,9 @@ class Worker:
                 return await self._waits(order, way.why)
             return await self._take_lane(replace(order, road=way.road, carrier_id=way.carrier_id), order)
         if order.originator_counter is None:
-            value = await self._store.next_counter(order.device_id, order.lane, floor(order.lane, self._clock.now_ms()))
+            value = await self._counters.next_counter(
+                order.device_id, order.lane, floor(order.lane, self._clock.now_ms())
+            )
             counter = originator_counter(order.lane, value)
             after = replace(order, originator_counter=counter, why="")
             return await self._apply(order, Change(after, "counter_taken", str(counter))) is not None
@@ -401,7 +407,7 @@ class Worker:
 
     async def _return_response(self, order: Order) -> bool:
         async with self._returns:
-            value = await self._store.next_counter(
+            value = await self._counters.next_counter(
                 self._keys.dsp_id, Lane.ORDINARY, floor(Lane.ORDINARY, self._clock.now_ms())
             )
             sent = await self._sent_document(order)
