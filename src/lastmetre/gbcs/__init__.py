@@ -10,6 +10,7 @@ The modules, from the bytes upwards:
 
 * ``axdr``, ``dlms``: DLMS COSEM payloads; ``zcl``, ``gbz``: Zigbee payloads; ``der``, ``asn1``: ASN.1 payloads
 * ``payload``: any of the three, told apart by rule; ``message``: the envelope around it; ``decoded``: both as one value
+* ``build``: Commands, Responses and Alerts from values
 * ``blocks``: a message in pieces
 * ``json_form`` and its parts: the JSON form; ``words``, ``payload_words``: for reading
 * ``keys``, ``protect``, ``acceptance``, ``certificates``, ``utrn``, ``catalogue``: protection and meaning
