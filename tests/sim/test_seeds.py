@@ -69,6 +69,8 @@ def test_seed(seed: int) -> None:
 def test_kept_seed(row: dict[str, object]) -> None:
     """What a seed once found stays fixed."""
     findings, _ = played(int(str(row["seed"])), str(row["faults"]))
+    if findings and "open" in row:
+        pytest.xfail(f"not mended yet: {row['open']}")
     assert not findings, f"{row['found']}: {[str(finding) for finding in findings]}"
 
 
