@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from lastmetre.duis.errors import TransformError
 from lastmetre.duis.use_cases.rules import Asked, Document, Part, Rule
@@ -22,9 +22,13 @@ from lastmetre.duis.use_cases.values import (
     words,
     zigbee_seconds,
 )
-from lastmetre.duis.use_cases.zigbee import send
+from lastmetre.duis.use_cases.zigbee import say, send
 from lastmetre.gbcs.asn1 import SetClock
+from lastmetre.gbcs.build import gas as build
 from lastmetre.gbcs.datetimes import generalized_from_unix
+
+if TYPE_CHECKING:
+    from lastmetre.gbcs.build.zigbee import GbzCommand
 
 GSME: Final = frozenset({"GSME"})
 UTRN_DIGITS: Final = 20
@@ -38,51 +42,33 @@ def _top_up(asked: Asked) -> tuple[Part, ...]:
     digits = words(asked.body, "UTRN")
     if len(digits) != UTRN_DIGITS or not (digits.isascii() and digits.isdigit()):
         raise TransformError(f"TopUpDevice/UTRN must be {UTRN_DIGITS} digits")
-    return (send(asked, "ConsumerTopUp", "top-up", code=digits.encode(), terms={"code": "UTRN"}),)
+    return say(asked, build.TopUp(digits), "top-up", {"code": "UTRN"})
 
 
 # --- GCS02, GCS03: payment mode
 
-CREDIT_MODE: Final = 0x0C94
-PREPAYMENT_MODE: Final = 0x0097
-SUSPEND_WHEN_DISABLED: Final = 0x0400
-COLLECT_IN_EMERGENCY: Final = 0x0800
-"""Set when debt collection is *not* suspended in emergency credit."""
-NO_CUT_OFF: Final = -1
 
-
-def _payment_mode(asked: Asked, name: str, configuration: int, cut_off: int) -> tuple[Part, ...]:
+def _payment_mode(asked: Asked, name: str, values: GbzCommand) -> tuple[Part, ...]:
     terms = {
         "configuration": Term("payment configuration", lambda bits: f"{bits:04X}" if isinstance(bits, int) else "?"),
         "cut_off": "disablement threshold",
         "implementation": "activation time of the payment mode",
     }
-    return (
-        send(
-            asked,
-            "ChangePaymentMode",
-            name,
-            implementation=asked.activation.zigbee,
-            configuration=configuration,
-            cut_off=cut_off,
-            terms=terms,
-        ),
-    )
+    return say(asked, values, name, terms)
 
 
 def _credit_mode(asked: Asked) -> tuple[Part, ...]:
-    return _payment_mode(asked, "credit mode", CREDIT_MODE, NO_CUT_OFF)
+    return _payment_mode(asked, "credit mode", build.SetCreditMode())
 
 
 def _prepayment_mode(asked: Asked) -> tuple[Part, ...]:
-    """Three of the four combinations of the two flags were seen; both set is inferred [I]."""
     settings = child(asked.body, "Prepayment")
-    configuration = PREPAYMENT_MODE
-    if boolean(settings, "SuspendDebtDisabled"):
-        configuration |= SUSPEND_WHEN_DISABLED
-    if not boolean(settings, "SuspendDebtEmergency"):
-        configuration |= COLLECT_IN_EMERGENCY
-    return _payment_mode(asked, "prepayment mode", configuration, int32(settings, "DisablementThreshold"))
+    values = build.SetPrepaymentMode(
+        int32(settings, "DisablementThreshold"),
+        boolean(settings, "SuspendDebtDisabled"),
+        boolean(settings, "SuspendDebtEmergency"),
+    )
+    return _payment_mode(asked, "prepayment mode", values)
 
 
 def _has(asked: Asked, path: str) -> bool:
@@ -138,7 +124,7 @@ def _update_debt(asked: Asked) -> tuple[Part, ...]:
 
 
 def _activate_emergency_credit(asked: Asked) -> tuple[Part, ...]:
-    return (send(asked, "SelectAvailableEmergencyCredit", "activation of emergency credit", issued=0),)
+    return say(asked, build.ActivateEmergencyCredit(), "activation of emergency credit")
 
 
 _ADJUSTMENTS: Final = {
@@ -166,65 +152,41 @@ def _balance_rule(use_case: str, code: int, path: str, kind: int) -> Rule:
 _STATES: Final = {0: "disable supply", 1: "arm supply"}
 
 
-def _supply(asked: Asked, state: int) -> tuple[Part, ...]:
-    terms = {"status": Term("supply state", choice(_STATES))}
-    return (send(asked, "ChangeSupply", _STATES[state], request_time=0, status=state, control=1, terms=terms),)
+def _supply(asked: Asked, values: GbzCommand, state: int) -> tuple[Part, ...]:
+    return say(asked, values, _STATES[state], {"status": Term("supply state", choice(_STATES))})
 
 
 # --- GCS07, GCS44, GCS09, GCS11, GCS41, GCS36: messages, names, access
 
-SHOWN_FOR_EVER: Final = 0xFFFF
-RESTRICT_ACCESS: Final = 0x0200
-NEW_NAME: Final = 0x1800
-PRIVACY_PIN: Final = 2
 MPRN_LENGTH_MAX: Final = 10
 CIN_DIGITS: Final = 4
 
 
 def _display_message(asked: Asked) -> tuple[Part, ...]:
-    message = ascii_text(asked.body, "SupplierMessage", MESSAGE_LENGTH_MAX)
-    given = {"duration_minutes": SHOWN_FOR_EVER, "message": message}
-    return (send(asked, "DisplayMessage", "message to the customer", given, terms={"message": "message"}),)
+    message = ascii_text(asked.body, "SupplierMessage", MESSAGE_LENGTH_MAX).decode()
+    return say(asked, build.SendMessage(message), "message to the customer", {"message": "message"})
 
 
 def _supplier_name(asked: Asked) -> tuple[Part, ...]:
-    return (
-        send(
-            asked,
-            "PublishChangeOfSupplier",
-            "supplier",
-            proposed_provider=0,
-            control=NEW_NAME,
-            name=ascii_text(asked.body, "SupplierName", NAME_LENGTH_MAX),
-            contact=ascii_text(asked.body, "SupplierTelephoneNumber", NAME_LENGTH_MAX),
-            terms={"name": "supplier name", "contact": "supplier telephone number"},
-        ),
-    )
+    name = ascii_text(asked.body, "SupplierName", NAME_LENGTH_MAX).decode()
+    phone = ascii_text(asked.body, "SupplierTelephoneNumber", NAME_LENGTH_MAX).decode()
+    terms = {"name": "supplier name", "contact": "supplier telephone number"}
+    return say(asked, build.SetSupplierContact(name, phone), "supplier", terms)
 
 
 def _restrict_access(asked: Asked) -> tuple[Part, ...]:
-    at = zigbee_seconds(instant(asked.body, "RestrictionDateTime"))
+    at = instant(asked.body, "RestrictionDateTime")
     terms = {"implementation": Term("restriction date", zigbee_time)}
-    return (
-        send(
-            asked,
-            "PublishChangeOfTenancy",
-            "change of tenancy",
-            implementation=at,
-            control=RESTRICT_ACCESS,
-            terms=terms,
-        ),
-    )
+    return say(asked, build.SetChangeOfTenancy(at), "change of tenancy", terms)
 
 
 def _disable_pin(asked: Asked) -> tuple[Part, ...]:
-    given = {"duration_minutes": 0, "type": PRIVACY_PIN, "password": b""}
-    return (send(asked, "RequestNewPasswordResponse", "privacy PIN", given),)
+    return say(asked, build.DisablePrivacyPin(), "privacy PIN")
 
 
 def _mprn(asked: Asked) -> tuple[Part, ...]:
-    mprn = ascii_text(asked.body, "ImportMPRN", MPRN_LENGTH_MAX)
-    return (send(asked, "UpdateSiteID", "supply point", site_id=mprn, terms={"site_id": "import MPRN"}),)
+    mprn = ascii_text(asked.body, "ImportMPRN", MPRN_LENGTH_MAX).decode()
+    return say(asked, build.SetMprn(mprn), "supply point", {"site_id": "import MPRN"})
 
 
 def customer_identification_number(asked: Asked) -> bytes:
@@ -238,9 +200,8 @@ def customer_identification_number(asked: Asked) -> bytes:
 
 
 def _identification_number(asked: Asked) -> tuple[Part, ...]:
-    number = customer_identification_number(asked)
-    terms = {"cin": "customer identification number"}
-    return (send(asked, "UpdateCIN", "customer identification", cin=number, terms=terms),)
+    values = build.SetCustomerIdentificationNumber(customer_identification_number(asked).decode())
+    return say(asked, values, "customer identification", {"cin": "customer identification number"})
 
 
 # --- GCS23 to GCS25, GCS31: settings
@@ -347,20 +308,12 @@ def _monthly(asked: Asked) -> bool:
     return words(asked.body, "GasBillingCalendar/Periodicity") == "Monthly"
 
 
-SAMPLING_INTERVAL_S: Final = 360
-SAMPLES: Final = 41
-
-
 def _record_network_data(asked: Asked) -> tuple[Part, ...]:
-    given = {"type": 0, "interval_s": SAMPLING_INTERVAL_S, "max_samples": SAMPLES}
-    return (send(asked, "StartSampling", "network data samples", given),)
-
-
-GENERAL_LOG: Final = 3
+    return say(asked, build.RecordNetworkData(), "network data samples")
 
 
 def _clear_log(asked: Asked) -> tuple[Part, ...]:
-    return (send(asked, "ClearEventLogRequest", "clearing", log=GENERAL_LOG, terms={"log": "event log to clear"}),)
+    return say(asked, build.ClearEventLog(), "clearing", {"log": "event log to clear"})
 
 
 # --- GCS28: clock
@@ -390,8 +343,8 @@ RULES: Final = (
     _balance_rule("GCS40b", 0x00B4, "PrepaymentMode/ResetMeterBalance", 1),
     _balance_rule("GCS40c", 0x00C0, "CreditMode/AdjustMeterBalance", 3),
     _balance_rule("GCS40d", 0x00C2, "CreditMode/ResetMeterBalance", 2),
-    Rule("GCS32", 0x0081, ("7.2",), partial(_supply, state=0), GSME, source="B2"),
-    Rule("GCS39", 0x0085, ("7.3",), partial(_supply, state=1), GSME, source="B2"),
+    Rule("GCS32", 0x0081, ("7.2",), partial(_supply, values=build.DisableSupply(), state=0), GSME, source="B2"),
+    Rule("GCS39", 0x0085, ("7.3",), partial(_supply, values=build.ArmSupply(), state=1), GSME, source="B2"),
     Rule("GCS07", 0x0071, ("3.1",), _display_message, GSME, source="B4"),
     Rule("GCS28", 0x007F, ("6.11", "8.1.1"), _synchronise_clock, GSME, source="B5"),
     Rule("GCS09", 0x0072, ("3.2",), _restrict_access, frozenset({"GPF"}), source="B10"),

@@ -9,34 +9,16 @@ from __future__ import annotations
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
-from lastmetre.duis.use_cases.rules import Part
+from lastmetre.duis.use_cases.rules import Part, frame_of
 from lastmetre.duis.use_cases.terms import Show, Term, plain, text, zigbee_activation, zigbee_date
-from lastmetre.gbcs.zcl import CLUSTER_NAMES, LAYOUTS_BY_NAME, Field, ReadAttributes, zcl_command
+from lastmetre.gbcs.build.zigbee import CONSTANTS, ISSUER_TIMES, Send
+from lastmetre.gbcs.zcl import CLUSTER_NAMES, LAYOUTS_BY_NAME, Field, ReadAttributes, ZclCommand, zcl_command
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from lastmetre.duis.use_cases.rules import Asked
-
-ISSUER_TIMES: Final = frozenset({"issuer_event", "calendar", "id"})
-"""Fields that carry the time of issue unless a rule gives them a value of its own."""
-
-_CONSTANTS: Final = MappingProxyType(
-    {
-        "provider": 0,
-        "originating_device": 0,
-        "label": b"",
-        "name": b"",
-        "tariff_id": 1,
-        "tariff_type": 0,
-        "time_reference": 0,
-        "start": 0,
-        "time": 0,
-        "implementation": 0,
-        "control": 0,
-    }
-)
-"""Values of fields that a rule does not mention (transform A6). A start or implementation time of zero is at once."""
+    from lastmetre.gbcs.build.zigbee import GbzCommand
 
 _SHOWS: Final[Mapping[str, Show]] = MappingProxyType({"utc": zigbee_activation, "date": zigbee_date, "os": text})
 
@@ -79,7 +61,7 @@ def send(
             values[field.name] = asked.issued
             issuer_times.add(field.name)
         elif not field.optional:
-            values[field.name] = _CONSTANTS[field.name]
+            values[field.name] = CONSTANTS[field.name]
     parts = tuple(_term(field, name, terms.get(field.name)) for field in layout.fields if field.name in values)
     body = zcl_command(command, **values)
     return Part(name, layout.cluster, body, Term("", parts=parts), frozenset(issuer_times), from_date_time)
@@ -90,3 +72,20 @@ def read(cluster: int, *attribute_ids: int) -> Part:
     name = f"read of the {CLUSTER_NAMES[cluster]} attributes"
     each = Term(f"attribute in the {name}", lambda value: f"0x{value:04X}" if isinstance(value, int) else plain(value))
     return Part(name, cluster, ReadAttributes(attribute_ids), Term("", parts=(Term(name, each=each),)))
+
+
+def say(
+    asked: Asked, values: GbzCommand, name: str, terms: Mapping[str, object] = MappingProxyType({}), /
+) -> tuple[Part, ...]:
+    """The one component that ``gbcs.build`` makes of values, with what it and its fields are called here."""
+    code = values.message_codes[0]
+    (layout,) = values.sends(code)
+    (component,) = values.components(frame_of(asked, code))
+    body = component.body
+    assert isinstance(layout, Send), "reads have names of their own"
+    assert isinstance(body, ZclCommand), "nothing in a Command is encrypted"
+    fields = LAYOUTS_BY_NAME[layout.command].fields
+    there = {field for field, _ in body.fields}
+    parts = tuple(_term(field, name, terms.get(field.name)) for field in fields if field.name in there)
+    issuer_times = frozenset(there & ISSUER_TIMES - layout.fields.keys())
+    return (Part(name, component.cluster, body, Term("", parts=parts), issuer_times, component.from_date_time),)
