@@ -4,7 +4,7 @@ PY := $(VENV)/bin/python
 STAMP := $(VENV)/.installed
 UV := $(shell command -v uv 2>/dev/null)
 
-.PHONY: demo test check lint types format lock clean
+.PHONY: demo test sim drills check lint types format lock clean
 
 demo: $(STAMP)
 	$(VENV)/bin/lastmetre demo
@@ -13,6 +13,13 @@ test: check
 	$(PY) -m pytest
 
 check: lint types
+
+# The long ones: a thousand seeds each.
+sim: $(STAMP)
+	$(PY) -m lastmetre.sim --seeds 1000
+
+drills: $(STAMP)
+	LASTMETRE_DRILL_SEEDS=1000 $(PY) -m pytest --timeout 3000 tests/drills
 
 lint: $(STAMP)
 	$(VENV)/bin/ruff check src tests

@@ -73,7 +73,8 @@ def records(record: type) -> st.SearchStrategy[Any]:
         except GbcsValueError:
             return None
 
-    fields: st.SearchStrategy[dict[str, Any]] = st.fixed_dictionaries({name: of_hint(hint) for name, hint in hints_of(record).items()})
+    hints = {name: of_hint(hint) for name, hint in hints_of(record).items()}
+    fields: st.SearchStrategy[dict[str, Any]] = st.fixed_dictionaries(hints)
     return fields.map(make).filter(lambda made: made is not None)
 
 

@@ -123,6 +123,23 @@ def conformance_rtds(
     raise typer.Exit(status)
 
 
+@conformance.command("devices")
+def conformance_devices(
+    directory: Annotated[Path, typer.Argument(metavar="DIR", help="A release of the Reference Test Data Set.")],
+    certificates: Certificates,
+    keys: Keys,
+    passphrase_file: Passphrase = None,
+    json: Json = False,
+) -> None:
+    """Feed every published Command for an electricity meter to the emulated one, and compare what it answers."""
+    from lastmetre.cli.conformance_devices import run_conformance_devices
+
+    status = run_conformance_devices(
+        directory, certificates=certificates, keys=keys, passphrase_file=passphrase_file, as_json=json
+    )
+    raise typer.Exit(status)
+
+
 @serve.command("supplier")
 def serve_supplier(config: Config) -> None:
     """Run the supplier's delivery service."""
