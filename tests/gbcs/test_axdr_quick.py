@@ -107,6 +107,13 @@ def test_both_end_at_the_same_depth(depth: int, inside: str) -> None:
     _same(bytes.fromhex("0201" * depth + inside), 1)
 
 
+@pytest.mark.parametrize("first", [0x81, 0x82, 0x90, 0xFF])
+def test_a_cut_string_whose_length_octet_happens_to_fit_is_refused(first: int) -> None:
+    """Regression: ``09 82 ...`` with 130 octets behind it was taken for a string of 130; it is a cut one of more."""
+    _same(bytes((0x09, first)) + b"\x77" * first, 1)
+    _same(bytes((0x02, 0x02, 0x00, 0x09, first)) + b"\x77" * first, 1)
+
+
 def test_many_unusual_values_are_left_to_the_careful_reader() -> None:
     """More than ``CUTS_MAX`` of them are read all the same."""
     count = 3 * axdr_quick.CUTS_MAX
