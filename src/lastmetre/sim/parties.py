@@ -42,17 +42,18 @@ class Life:
     def __init__(self, party: Party) -> None:
         self.party = party
         self.alive = True
-        self.tasks: set[asyncio.Task[Any]] = set()
+        # In the order they began: a set would let memory addresses say in which order a death is felt.
+        self.tasks: dict[asyncio.Task[Any], None] = {}
 
     def spawn(self, work: Coroutine[Any, Any, _T]) -> asyncio.Task[_T]:
         """Work that dies with this life."""
         task = asyncio.get_running_loop().create_task(work)
-        self.tasks.add(task)
+        self.tasks[task] = None
         task.add_done_callback(self._ended)
         return task
 
     def _ended(self, task: asyncio.Task[Any]) -> None:
-        self.tasks.discard(task)
+        self.tasks.pop(task, None)
         if not task.cancelled() and task.exception() is not None and self.alive:
             self.party.crashed(task.exception())
 

@@ -7,11 +7,11 @@ program on it do the same things in the same order at the same times.
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Final, TypeVar
+import itertools
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine
-    from typing import Any
+    from collections.abc import Callable, Coroutine, Iterator
 
 _T = TypeVar("_T")
 
@@ -32,6 +32,7 @@ class SimulatedLoop(asyncio.BaseEventLoop):
         self._now_s = 0.0
         self._clock_resolution = RESOLUTION_S
         self._selector = _Jump(self)
+        self.set_task_factory(_numbered(itertools.count(1)))
 
     def time(self) -> float:
         """Seconds since the start of the simulation."""
@@ -46,6 +47,31 @@ class SimulatedLoop(asyncio.BaseEventLoop):
 
     def _write_to_self(self) -> None:
         """There is nobody to wake from outside."""
+
+
+class _Numbered(asyncio.Task[Any]):
+    """A task whose place in a set is told by its number, not by its address in memory.
+
+    asyncio keeps the tasks of a group in a set and cancels them as it finds them there; by address two runs would feel
+    the same death in different orders.
+    """
+
+    number: int
+
+    def __hash__(self) -> int:
+        """The how-manieth task of its loop it is."""
+        return self.number
+
+
+def _numbered(numbers: Iterator[int]) -> Callable[..., asyncio.Task[Any]]:
+    def make(loop: asyncio.AbstractEventLoop, work: Coroutine[Any, Any, Any], **options: Any) -> asyncio.Task[Any]:
+        # asyncio asks for its hash while it is being made: it has its number before.
+        task = _Numbered.__new__(_Numbered)
+        task.number = next(numbers)
+        task.__init__(work, loop=loop, **options)  # type: ignore[misc]
+        return task
+
+    return make
 
 
 class _Jump:
