@@ -49,7 +49,7 @@ import random
 import secrets
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Literal
 from urllib.parse import urlsplit
 
 import msgspec
@@ -61,6 +61,7 @@ from lastmetre.agent.runner import Runner
 from lastmetre.cli.passphrases import read_passphrase
 from lastmetre.cli.problems import EXIT_FAILED, ProblemError
 from lastmetre.cli.processes import tell_line
+from lastmetre.cli.settings import EntityId, Pan, Port, Short, TlsFiles  # noqa: TC001 - msgspec reads them
 from lastmetre.links.agent_store import SqliteAgentStore
 from lastmetre.links.air import LOOPBACK
 from lastmetre.links.errors import LinkError
@@ -74,19 +75,6 @@ if TYPE_CHECKING:
 
     from lastmetre.agent.ports import Bearer
     from lastmetre.links.faceplate import Answer, Handler
-
-EntityId = Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{16}$")]
-Port = Annotated[int, msgspec.Meta(ge=0, le=65_535)]
-Short = Annotated[int, msgspec.Meta(ge=1, le=0xFFF7)]
-Pan = Annotated[int, msgspec.Meta(ge=0, le=0xFFFE)]
-
-
-class TlsFiles(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The agent's identity towards the supplier."""
-
-    ca: str
-    certificate: str
-    key: str
 
 
 class RelayFiles(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -193,7 +181,7 @@ async def _until_ending(runner: Runner, pumping: asyncio.Task[None], ending: asy
 async def _enter_bearer(settings: AgentSettings, stack: contextlib.AsyncExitStack) -> Bearer:
     """The way to the supplier; only the library of the bearer in use is loaded."""
     passphrase = read_passphrase(settings.passphrase_file)
-    context = client_context(Path(settings.tls.ca), Path(settings.tls.certificate), Path(settings.tls.key), passphrase)
+    context = client_context(*settings.tls.opened_with(passphrase))
     parts = urlsplit(settings.url)
     scheme = {"https": "https", "mqtt": "mqtts"}[settings.bearer]
     if parts.scheme != scheme or not parts.hostname:

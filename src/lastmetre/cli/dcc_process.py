@@ -39,7 +39,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -48,6 +47,7 @@ import msgspec
 from lastmetre.cli.passphrases import read_passphrase
 from lastmetre.cli.problems import ProblemError
 from lastmetre.cli.processes import tell_line
+from lastmetre.cli.settings import EntityId, Moment, Port, TlsFiles  # noqa: TC001 - msgspec reads them
 from lastmetre.dcc.dsp import Dsp
 from lastmetre.dcc.egress import Waits
 from lastmetre.dcc.errors import SettingsRefused
@@ -73,18 +73,7 @@ from lastmetre.links.wan import WanGateway
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-EntityId = Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{16}$")]
-Moment = Annotated[datetime, msgspec.Meta(tz=True)]
-Port = Annotated[int, msgspec.Meta(ge=0, le=65_535)]
 Seconds = Annotated[int, msgspec.Meta(ge=0)]
-
-
-class TlsFiles(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The DSP's identity on every socket."""
-
-    ca: str
-    certificate: str
-    key: str
 
 
 class UserRow(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -141,7 +130,7 @@ class DccSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 async def run_dcc(settings: DccSettings, ending: asyncio.Event) -> None:
     """Run the DSP until ``ending`` is set. A fault in the way out ends the process, for its starter to see."""
     passphrase = read_passphrase(settings.passphrase_file)
-    tls = (Path(settings.tls.ca), Path(settings.tls.certificate), Path(settings.tls.key), passphrase)
+    tls = settings.tls.opened_with(passphrase)
     async with contextlib.AsyncExitStack() as stack:
         store = stack.enter_context(SqliteDspStore(Path(settings.store)))
         users = await stack.enter_async_context(ReceiveResponseClient(client_context(*tls)))

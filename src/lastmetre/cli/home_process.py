@@ -68,13 +68,14 @@ import contextlib
 import secrets
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Literal
 
 import msgspec
 
 from lastmetre.cli.passphrases import read_passphrase
 from lastmetre.cli.problems import ProblemError
 from lastmetre.cli.processes import tell_line
+from lastmetre.cli.settings import EntityId, Pan, Port, Short, TlsFiles  # noqa: TC001 - msgspec reads them
 from lastmetre.gbcs.catalogue import Role
 from lastmetre.gbcs.keys import KeyUse
 from lastmetre.han import Device, Event, Heard, Hub, SleepyDevice
@@ -109,10 +110,6 @@ if TYPE_CHECKING:
 TICK_S = 10.0
 """How often the home looks at the time."""
 PREPAYMENT_MODE = 0x0097
-EntityId = Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{16}$")]
-Port = Annotated[int, msgspec.Meta(ge=0, le=65_535)]
-Short = Annotated[int, msgspec.Meta(ge=1, le=0xFFF7)]
-Pan = Annotated[int, msgspec.Meta(ge=0, le=0xFFFE)]
 
 
 class EsmeRow(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -164,14 +161,6 @@ class WanRow(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     port: Port
     gateway_id: EntityId
     host: str = LOOPBACK
-
-
-class TlsFiles(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The hub's identity towards the gateway."""
-
-    ca: str
-    certificate: str
-    key: str
 
 
 class FaceplateSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

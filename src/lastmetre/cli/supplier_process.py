@@ -67,6 +67,7 @@ from psycopg.conninfo import conninfo_to_dict
 from lastmetre.cli.passphrases import read_passphrase
 from lastmetre.cli.problems import ProblemError
 from lastmetre.cli.processes import tell_line
+from lastmetre.cli.settings import LOOPBACK, EntityId, Port, TlsFiles
 from lastmetre.links.bearer_https import create_bearer_app
 from lastmetre.links.counter_marks import CounterMarksError, FileMarks
 from lastmetre.links.duis_http import DspClient, DuisLinkError, DuisRefused, create_receive_response_app
@@ -92,11 +93,8 @@ if TYPE_CHECKING:
 
     from lastmetre.links.order_store import PostgresOrderStore
 
-EntityId = Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{16}$")]
-Port = Annotated[int, msgspec.Meta(ge=0, le=65_535)]
 Seconds = Annotated[int, msgspec.Meta(ge=1)]
 Token = Annotated[str, msgspec.Meta(min_length=16)]
-LOOPBACK = "127.0.0.1"
 
 
 class StoreSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -113,14 +111,6 @@ class ApiSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     token: Token
     host: str = LOOPBACK
     port: Port = 0
-
-
-class TlsFiles(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The supplier's identity towards DSP, agents and broker."""
-
-    ca: str
-    certificate: str
-    key: str
 
 
 class RelaySettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -227,7 +217,7 @@ class Dsp:
 async def run_supplier(settings: SupplierSettings, ending: asyncio.Event) -> None:
     """Run the delivery service until ``ending`` is set; a fault of its worker ends it, for its starter to see."""
     passphrase = read_passphrase(settings.passphrase_file)
-    tls = (Path(settings.tls.ca), Path(settings.tls.certificate), Path(settings.tls.key), passphrase)
+    tls = settings.tls.opened_with(passphrase)
     policy = RoadPolicy(**msgspec.structs.asdict(settings.policy))
     keys, devices = _keys(settings), _devices(settings)
     async with contextlib.AsyncExitStack() as stack:
