@@ -1,8 +1,6 @@
-"""The hand-held terminal: when it may join, how long it stays, what it can carry and what it cannot; its pack."""
+"""The hand-held terminal: when it may join, how long it stays, what it can carry and what it cannot."""
 
 from __future__ import annotations
-
-import json
 
 import pytest
 
@@ -14,14 +12,13 @@ from lastmetre.han.node import ZclReceived
 from lastmetre.han.zcl import ZclFrame, parse_zcl
 from lastmetre.home.chf import HHT_LIFE_S
 from lastmetre.home.hht import JOIN_WINDOW_S, FieldTool, HhtDesk
-from lastmetre.home.hht_pack import Pack, PackRefused, decode_pack, encode_pack, encode_responses
 from lastmetre.home.hub_policy import DeviceType, Policy
 from lastmetre.home.premises import Neighbour
 from lastmetre.home.supply import Supply
 from tests import own_world as own
 from tests.home.test_gpf import tariff
 from tests.home.test_premises import PAN, Home, ccs
-from tests.own_world import BROKER, CHF, DS, NETWORK_OPERATOR, NOW, PPMID, SUPPLIER
+from tests.own_world import CHF, NOW
 
 HHT = bytes.fromhex("00005eef100000a7")
 HHT_SHORT = 0x7701
@@ -151,35 +148,6 @@ def test_nobody_is_given_a_firmware_image(asked: int, answered: int) -> None:
     visit.run(5)
     assert [(frame.command, frame.payload) for frame in heard] == [(answered, b"\x98"), (0x0B, b"\x00\x81")]
     assert [values["reason"] for values in visit.told.of("han_frame_dropped")][-2:] == ["unsupported"] * 2
-
-
-def test_a_pack_is_read_as_it_was_made_and_by_its_issuer_s_certificate_alone() -> None:
-    """Changed, signed by another, of another version, or no pack at all: refused with words."""
-    pack = Pack(CHF, SUPPLIER, NOW, (own.arm(9), own.read_balance(10)))
-    data = encode_pack(pack, own.private_key(SUPPLIER, DS))
-    supplier = own.certificate(SUPPLIER, DS)
-    assert decode_pack(data, supplier) == pack
-    raw = json.loads(data)
-    broken = [
-        b"",
-        b"[]",
-        b"{" * 10_000,
-        data.replace(PPMID.hex().encode(), b"") + b" x",
-        json.dumps({**raw, "hub": BROKER.hex()}).encode(),
-        json.dumps({**raw, "commands": raw["commands"][:1]}).encode(),
-        json.dumps({**raw, "version": 2}).encode(),
-        json.dumps({**raw, "commands": ["?"]}).encode(),
-        encode_pack(pack, own.private_key(NETWORK_OPERATOR, DS)),
-    ]
-    for bad in broken:
-        with pytest.raises(PackRefused):
-            decode_pack(bad, supplier)
-    with pytest.raises(PackRefused, match="another issuer"):
-        decode_pack(data, own.certificate(NETWORK_OPERATOR, DS))
-    with pytest.raises(PackRefused):
-        encode_pack(Pack(CHF, SUPPLIER, NOW, ()), own.private_key(SUPPLIER, DS))
-    brought = json.loads(encode_responses(pack, (b"\xdf",), ((1, "not_delivered"),)))
-    assert (brought["responses"], brought["failed"]) == (["3w=="], [{"command": 1, "reason": "not_delivered"}])
 
 
 def test_the_tool_waits_for_each_answer_and_can_give_up() -> None:

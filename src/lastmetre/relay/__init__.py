@@ -9,7 +9,8 @@ those who implement it elsewhere. Rules:
   verifying the Response inside a receipt, may say that anything happened.
 
 ``envelope`` and ``receipts`` are contents, ``cose_form`` is the one form of the signature and encryption around them
-(made by ``links.relay_cose``, for they need chance), ``permit`` and ``permit_rules`` what a hub may ask for besides.
+(made by ``links.relay_cose``, for they need chance), ``permit`` and ``permit_rules`` what a hub may ask for
+besides; ``hht_pack`` is what a terminal in the field carries to a home and brings back.
 
 Pure: bytes and values in, bytes and values out.
 """
