@@ -64,7 +64,7 @@ class Told:
 
 def make_agent(store: Store, told: Told | None = None, *, open_tunnel: bool = True) -> StoreAndForward:
     """An agent bound to home A, its tunnel open."""
-    agent = StoreAndForward(Binding(HUB, frozenset({ESME, GPF})), store, told or Told())
+    agent = StoreAndForward(Binding(HUB, frozenset({ESME, GPF})), store, told or Told(), None)
     if open_tunnel:
         agent.tunnel_opened()
     return agent

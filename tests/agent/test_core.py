@@ -129,7 +129,7 @@ def test_a_command_that_fails_its_digest_is_refused_by_name(store: SqliteAgentSt
 
 def test_any_device_may_be_allowed(store: SqliteAgentStore) -> None:
     """Bound to a hub without a list of devices, the agent carries for every device behind it, and for no other hub."""
-    agent = StoreAndForward(Binding(HUB), store, Told())
+    agent = StoreAndForward(Binding(HUB), store, Told(), None)
     agent.take(envelope("order-1", command(7, ELSEWHERE), to=ELSEWHERE), NOW)
     agent.take(envelope("order-2", command(8), hub=ELSEWHERE), NOW)
     assert [receipt.kind for receipt in collect(agent)] == [ReceiptKind.TAKEN, ReceiptKind.REFUSED]

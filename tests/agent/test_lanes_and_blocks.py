@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from lastmetre.agent.core import Binding, StoreAndForward
 from lastmetre.agent.limits import BLOCK_OCTETS, TUNNEL_MESSAGE_OCTETS_MAX
 from lastmetre.gbcs.blocks import Joiner
 from lastmetre.links.agent_store import SqliteAgentStore
@@ -186,10 +187,41 @@ def test_a_slow_supplier_does_not_set_us_back(store: SqliteAgentStore) -> None:
     assert [one.at for one in collect(agent)] == [NOW]
 
 
-def test_a_clock_set_right_is_not_helped_twice(store: SqliteAgentStore) -> None:
-    """Signed time stood in for a lost clock; once the clock is set the time is the clock's."""
-    agent = make_agent(store)
-    agent.take(content("order-1", 7, sent_at=NOW), 5)
+class Counted:
+    """Seconds that really passed."""
+
+    def __init__(self) -> None:
+        self.s = 0.0
+
+    def __call__(self) -> float:
+        """How many."""
+        return self.s
+
+
+@pytest.mark.parametrize("behind_s", [60, 3_600, 86_400, NOW - 5])
+def test_a_clock_set_right_is_not_helped_twice(store: SqliteAgentStore, behind_s: int) -> None:
+    """Signed time stood in for a clock set back; once the clock is set right the time is the clock's, at once."""
+    counted = Counted()
+    agent = StoreAndForward(Binding(HUB, frozenset({ESME})), store, Told(), counted)
+    agent.tunnel_opened()
+    agent.take(content("order-1", 7, sent_at=NOW), NOW - behind_s)
+    counted.s += 30
+    agent.take(content("order-2", 8, sent_at=NOW + 30), NOW - behind_s + 30)  # still behind: helped on
+    assert [one.at for one in collect(agent)] == [NOW, NOW + 30]
+    counted.s += 30
+    assert agent.next_offer(NOW + 60) is not None  # set right: by half a minute, an hour, a day, or all of it
     collect(agent)
-    agent.take(content("order-2", 8, expires_at=NOW + 9_000), NOW + 60)
-    assert [one.at for one in collect(agent)][:1] == [NOW + 60]
+    agent.take(content("order-3", 9, sent_at=NOW + 60, expires_at=NOW + 120), NOW + 60)
+    assert [(one.kind, one.at) for one in collect(agent)] == [(ReceiptKind.TAKEN, NOW + 60)]
+    assert store.latest_at() == NOW + 60
+
+
+def test_time_that_passes_is_not_a_clock_set_right(store: SqliteAgentStore) -> None:
+    """R09: an agent that is helped on and sleeps for an hour is still helped on, and expires what expired meanwhile."""
+    counted = Counted()
+    agent = StoreAndForward(Binding(HUB, frozenset({ESME})), store, Told(), counted)
+    agent.take(content("order-1", 7, sent_at=NOW), NOW - 86_400)
+    counted.s += 3_600
+    agent.expire(NOW - 86_400 + 3_600)
+    assert not store.open_commands()
+    assert store.latest_at() == NOW + 3_600

@@ -170,7 +170,7 @@ class Story:
     def _start(self) -> None:
         """Power on; the store's own first writes are not in danger, since there is nothing to lose yet."""
         self.store = EndangeredStore(self.path, self.danger)
-        self.agent = StoreAndForward(Binding(CHF, frozenset({ESME})), self.store, self.told)
+        self.agent = StoreAndForward(Binding(CHF, frozenset({ESME})), self.store, self.told, lambda: self.now)
         self.agent.tunnel_opened()
 
     @property

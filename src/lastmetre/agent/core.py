@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING
 from lastmetre.agent.limits import (
     BLOCK_OCTETS,
     CLOCK_BACK_S,
-    CLOCK_LOST_S,
     COMMANDS_OPEN_MAX,
     COMMANDS_REMEMBERED_MAX,
     OFFER_RETRY_S,
@@ -44,7 +43,7 @@ from lastmetre.relay.limits import MESSAGE_OCTETS_MAX
 from lastmetre.relay.permit import ANSWER_TAG, decode_answer
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from lastmetre.agent.ports import Store, Tell, WaitingReceipt
 
@@ -83,13 +82,18 @@ class _Retry:
 class StoreAndForward:
     """The agent's mind. Construct it on a store and it goes on where the last one stopped."""
 
-    def __init__(self, binding: Binding, store: Store, tell: Tell) -> None:
+    def __init__(self, binding: Binding, store: Store, tell: Tell, counted_s: Callable[[], float] | None) -> None:
+        """``counted_s`` only counts: seconds that really passed, sleep included, whatever is done to the clock.
+
+        With ``None`` every step of the clock is time that passed, and nobody can see that it was set right.
+        """
         self._binding = binding
         self._store = store
         self._tell = tell
+        self._counted_s = counted_s
+        self._read: tuple[int, float] | None = None
         self._floor = store.latest_at()
         self._ahead_s = 0
-        self._signed_at = 0
         self._behind = False
         self._in_flight: str | None = None
         self._tunnel_open = False
@@ -357,15 +361,27 @@ class StoreAndForward:
 
     def _time(self, now: int) -> int:
         """``now``, never before what the store has seen: a clock set back must not revive what has expired (R09)."""
-        if self._ahead_s > CLOCK_LOST_S and now >= self._signed_at:
-            self._ahead_s = 0  # a clock that was lost does not get there by itself: somebody set it
+        self._ahead_s = max(0, self._ahead_s - self._set_on_s(now))
         self._floor = max(self._floor, now + self._ahead_s)
         return self._floor
+
+    def _set_on_s(self, now: int) -> int:
+        """By how much somebody set the clock on since it was read last: beyond what really passed meanwhile.
+
+        What it was helped on by is taken back by that much, or the agent would be ahead by it from then on.
+        """
+        if self._counted_s is None:
+            return 0
+        counted_s = self._counted_s()
+        read_at, read_counted_s = self._read or (now, counted_s)
+        self._read = now, counted_s
+        set_on_s = now - read_at - (counted_s - read_counted_s)
+        return round(set_on_s) if set_on_s > CLOCK_BACK_S else 0
 
     def _signed_time(self, sent_at: int, clock: int) -> int:
         """The time, now that the supplier signed one: a clock that is behind it is helped on."""
         if sent_at > clock + self._ahead_s:
-            self._signed_at, self._ahead_s = sent_at, sent_at - clock
+            self._ahead_s = sent_at - clock
         return self._time(clock)
 
     def _is_behind(self, now: int) -> bool:

@@ -10,9 +10,6 @@ TUNNEL_MESSAGE_OCTETS_MAX: Final = 1_500
 CLOCK_BACK_S: Final = 2
 """How far the clock may be set back without a doubt: what time services do to a clock that is right."""
 
-CLOCK_LOST_S: Final = 24 * 3_600
-"""A clock that far behind signed time was lost, and right again only when somebody set it."""
-
 BLOCK_OCTETS: Final = 1_200
 """Octets of a Command in one block (permit reference, rule 4)."""
 

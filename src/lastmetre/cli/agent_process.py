@@ -126,6 +126,10 @@ class SystemClock:
         """UTC in Unix seconds."""
         return int(time.time())
 
+    def counted_s(self) -> float:
+        """Seconds since the machine began, sleep included; nobody sets it."""
+        return time.clock_gettime(time.CLOCK_BOOTTIME) if hasattr(time, "CLOCK_BOOTTIME") else time.monotonic()
+
 
 async def run_agent(settings: AgentSettings, ending: asyncio.Event) -> None:
     """Run the agent until ``ending`` is set. A store that fails ends it, for its starter to see."""
@@ -144,9 +148,10 @@ async def _run(settings: AgentSettings, ending: asyncio.Event) -> None:
     async with contextlib.AsyncExitStack() as stack:
         bearer = SealedBearer(await _enter_bearer(settings, stack), _relay_side(settings), tell_line)
         store = stack.enter_context(SqliteAgentStore(Path(settings.store)))
-        core = StoreAndForward(_binding(settings), store, tell_line)
+        clock = SystemClock()
+        core = StoreAndForward(_binding(settings), store, tell_line, clock.counted_s)
         radio = PpmidRadio(_radio_settings(settings), secrets.randbelow(256), tell_line)
-        runner = Runner(core, bearer, radio, SystemClock(), random.SystemRandom().random, tell_line)
+        runner = Runner(core, bearer, radio, clock, random.SystemRandom().random, tell_line)
         radio.on_opened = runner.tunnel_opened
         radio.on_closed = runner.tunnel_closed
         radio.on_message = runner.message_from_tunnel

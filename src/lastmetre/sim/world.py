@@ -404,7 +404,7 @@ class _AgentSide:
     def _start(self, life: Life) -> None:
         world, tell = self.world, self.world.teller(life)
         core = StoreAndForward(
-            Binding(self.hub_id, frozenset({self.meter_id})), MemoryAgentStore(self.memory, life), tell
+            Binding(self.hub_id, frozenset({self.meter_id})), MemoryAgentStore(self.memory, life), tell, world.loop.time
         )
         luck = world.luck(f"back-off {self.name}")
         self.runner = Runner(core, _Bearer(self, life), _Tunnel(self, life), world.clocks[self.name], luck.random, tell)
