@@ -7,7 +7,7 @@ Pure: frames and the time go in, frames and events come out. Facts and labels: `
 * ``node``: a Zigbee node: acknowledgements, fragments, duplicates, forwarding;
 * ``tunnel``: the two ends of a tunnel; ``devices``: a whole hub, ESME or PPMID; ``medium``: the air between them;
 * ``mirror``, ``gb_header``, ``sleepy``: a gas meter's mirror, the header of its tunnel, and the meter that sleeps;
-* ``handheld``: a terminal in the field.
+* ``handheld``: a terminal in the field; ``joining``: how it comes onto the network.
 
 What a real network has and this one has not: NWK and APS security, MAC acknowledgements, routing, key establishment,
 flow control. These frames are what a secured network carries inside; nobody may take them for what it emits.
@@ -33,9 +33,10 @@ from lastmetre.han.events import (
     ZseReceived,
 )
 from lastmetre.han.handheld import HandheldDevice
+from lastmetre.han.joining import Joined, JoiningRadio, JoinStatus, NotJoined
 from lastmetre.han.medium import Heard, Medium
 from lastmetre.han.mirror import Flag, Reported
-from lastmetre.han.node import Dropped, Node
+from lastmetre.han.node import Dropped, JoinAsked, Node
 from lastmetre.han.sleepy import SleepyDevice
 from lastmetre.han.zcl import Status
 
@@ -53,12 +54,17 @@ __all__ = [
     "HandheldDevice",
     "Heard",
     "Hub",
+    "JoinAsked",
+    "JoinStatus",
+    "Joined",
+    "JoiningRadio",
     "LocalChangeSupply",
     "Medium",
     "MessageAsked",
     "MessageReceived",
     "MirrorReported",
     "Node",
+    "NotJoined",
     "Reported",
     "SelectAvailableEmergencyCredit",
     "SleepyDevice",

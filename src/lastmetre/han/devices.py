@@ -41,6 +41,7 @@ from lastmetre.han.events import (
     ZseReceived,
 )
 from lastmetre.han.gb_header import GbGet, GbGetResponse, GbPut, decode_unit, encode_unit
+from lastmetre.han.joining import NO_SHORT_ADDRESS, JoinStatus
 from lastmetre.han.limits import ANNOUNCE_S, TRANSFER_ANSWER_S
 from lastmetre.han.mirror import (
     CONFIGURE_MIRROR,
@@ -61,6 +62,7 @@ from lastmetre.han.node import (
     DeliveryFailed,
     Dropped,
     Indication,
+    JoinAsked,
     Node,
     ZclReceived,
 )
@@ -134,7 +136,7 @@ class _Endpoint:
     def _tell(self, indications: Iterable[Indication], now: float) -> list[Event]:
         events, self._told = self._told, []
         for indication in indications:
-            if isinstance(indication, Dropped):
+            if isinstance(indication, Dropped | JoinAsked):
                 events.append(indication)
             elif isinstance(indication, Delivered):
                 self._delivered(indication.handle, now)
@@ -270,6 +272,10 @@ class Hub(_Endpoint):
         """A hand-held terminal joined: it may open a tunnel of its own."""
         self.node.admit(eui64, short_address)
         self.handheld_server.may_open.add(eui64)
+
+    def answer_join(self, eui64: bytes, status: JoinStatus, short_address: int = NO_SHORT_ADDRESS) -> None:
+        """Answer a radio that asked to join (``JoinAsked``); one that may is admitted first."""
+        self.node.answer_join(eui64, status, short_address)
 
     def forget(self, eui64: bytes, now: float) -> None:
         """A device left: close its tunnel (as far as it hears that) and hear it no longer."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
-from lastmetre.han.node import Dropped
+from lastmetre.han.node import Dropped, JoinAsked
 
 if TYPE_CHECKING:
     from lastmetre.han.clusters import ZseCommand
@@ -151,4 +151,5 @@ Event: TypeAlias = (
     | WokeUp
     | FellAsleep
     | Dropped
+    | JoinAsked
 )

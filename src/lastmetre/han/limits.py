@@ -73,3 +73,9 @@ AWAKE_MAX_S: Final = 60.0
 STAY_AWAKE_S: Final = 120.0
 STAY_AWAKE_POLL_S: Final = 2.0
 """With a stay-awake flag: ask every two seconds for two minutes. DESIGN CHOICE of 2.3."""
+
+# --- joining ----------------------------------------------------------------------------------------------------------
+
+JOIN_WAIT_S: Final = 1.0
+JOIN_ATTEMPTS: Final = 5
+"""How long a radio that asks to join waits, and how often it asks. DESIGN CHOICES."""

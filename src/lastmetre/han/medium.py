@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Final, Generic, NamedTuple, TypeVar
 
 from lastmetre.han.errors import HanDecodeError
 from lastmetre.han.frames import parse_mac
+from lastmetre.han.joining import is_response
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -89,6 +90,9 @@ class Medium(Generic[T]):
 
     def _deliver(self, frame: bytes, now: float) -> list[Heard[T]]:
         self._heard.append(frame)
+        if is_response(frame):  # to a radio that has no short address yet, so to one outside
+            self._outside.append(frame)
+            return []
         try:
             destination = parse_mac(frame).destination
         except HanDecodeError:  # for whom, nobody knows: the hub is the one to say that it is broken

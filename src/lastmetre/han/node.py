@@ -37,6 +37,7 @@ from lastmetre.han.frames import (
     parse_mac,
     parse_nwk,
 )
+from lastmetre.han.joining import NO_SHORT_ADDRESS, AssociationResponse, JoinStatus, is_request, parse_request
 from lastmetre.han.limits import (
     APS_ACK_TIMEOUT_S,
     APS_RETRIES,
@@ -103,7 +104,14 @@ class Dropped:
     source_short: int | None = None
 
 
-Indication: TypeAlias = ZclReceived | Delivered | DeliveryFailed | Dropped
+@dataclass(frozen=True, slots=True)
+class JoinAsked:
+    """At the hub: a radio asks to be on the network. ``Node.answer_join`` gives it an address or says no."""
+
+    eui64: bytes
+
+
+Indication: TypeAlias = ZclReceived | Delivered | DeliveryFailed | Dropped | JoinAsked
 
 
 @dataclass(slots=True)
@@ -280,6 +288,12 @@ class Node:
             MacFrame(self._mac_sequence, self.pan_id, hop, self.short_address, frame.encode()).encode()
         )
 
+    def answer_join(self, eui64: bytes, status: JoinStatus, short_address: int = NO_SHORT_ADDRESS) -> None:
+        """Answer a radio that asked to join. It is no neighbour by that: ``admit`` it, too."""
+        self._mac_sequence = (self._mac_sequence + 1) & 0xFF
+        response = AssociationResponse(self._mac_sequence, self.pan_id, eui64, self.eui64, status, short_address)
+        self._outgoing.append(response.encode())
+
     # The time
 
     def next_deadline(self) -> float | None:
@@ -327,6 +341,9 @@ class Node:
             return [*told, Dropped("malformed", str(error))]
 
     def _mac(self, data: bytes, now: float) -> list[Indication]:
+        if is_request(data) and self.is_coordinator:
+            asked = parse_request(data)
+            return [JoinAsked(asked.eui64)] if asked.pan_id == self.pan_id else []
         mac = parse_mac(data)
         if mac.pan_id != self.pan_id or mac.destination != self.short_address:
             return []

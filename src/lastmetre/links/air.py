@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Final, Generic, TypeVar, cast
 
 from lastmetre.han.errors import HanDecodeError
 from lastmetre.han.frames import parse_mac
+from lastmetre.han.joining import JoinStatus, is_request, is_response, parse_request, parse_response
 from lastmetre.han.zep import ZepPacket, decapsulate, encapsulate
 from lastmetre.links.errors import LinkError
 
@@ -35,6 +36,9 @@ if TYPE_CHECKING:
 LOOPBACK: Final = "127.0.0.1"
 INBOX_FRAMES_MAX: Final = 1_024
 """Frames that wait for a core; more are lost, as a radio loses what comes too fast."""
+
+JOINERS_MAX: Final = 16
+"""Radios that asked to join and wait for the hub's word; the oldest gives way."""
 
 Address = tuple[str, int]
 T = TypeVar("T")
@@ -81,6 +85,7 @@ class Air:
         self._shorts = frozenset(shorts) | fixed.keys()
         self._fixed = dict(fixed)
         self._learned: dict[int, Address] = {}
+        self._joiners: dict[bytes, Address] = {}
         self._on_frame = on_frame
         self._datagrams = _Datagrams(self._taken)
         self.port = 0
@@ -88,17 +93,33 @@ class Air:
     def send(self, frame: bytes) -> bool:
         """Put a frame on the air; false when nobody knows where that radio is, and so nobody hears it."""
         try:
-            destination = parse_mac(frame).destination
+            address = self._address_of_joiner(frame) if is_response(frame) else self._address_of(frame)
         except HanDecodeError:
             return False
-        address = self._fixed.get(destination) or self._learned.get(destination)
         if address is None:
             return False
         self._datagrams.send(frame, 0, address)
         return True
 
+    def _address_of(self, frame: bytes) -> Address | None:
+        destination = parse_mac(frame).destination
+        return self._fixed.get(destination) or self._learned.get(destination)
+
+    def _address_of_joiner(self, frame: bytes) -> Address | None:
+        """Where the radio is that asked to join; if it may, its short address is heard from there from now on."""
+        response = parse_response(frame)
+        address = self._joiners.pop(response.eui64, None)
+        if address is not None and response.status is JoinStatus.SUCCESS:
+            self._shorts |= {response.short_address}
+            self._learned[response.short_address] = address
+        return address
+
     def _taken(self, packet: ZepPacket, address: Address) -> None:
         try:
+            if is_request(packet.frame):
+                self._joiners[parse_request(packet.frame).eui64] = address
+                while len(self._joiners) > JOINERS_MAX:
+                    del self._joiners[next(iter(self._joiners))]
             source = parse_mac(packet.frame).source
         except HanDecodeError:
             source = None  # the hub will say what is wrong with it
