@@ -4,6 +4,9 @@ Names in a directory are ``<entity id>-<use>.pem``, the use being ``ds``, ``ka``
 DUIS documents is ``xml-sign-<entity id>-ds.pem``. Private keys are PKCS#8 in files of their own, encrypted or not; one
 that others can read is refused: move it or take their rights away.
 
+A private key is a handle that agrees and signs. Whether the key behind it lies in this process's memory, from a file,
+or in a hardware security module (``keystore_hsm``), only this room knows.
+
 The directory of a whole test SMKI (``lastmetre pki``) serves as either: its certificates, and the keys of all its
 parties. No real party has that; whoever runs one party names that party's own directory.
 """
@@ -13,7 +16,7 @@ from __future__ import annotations
 import csv
 from functools import cached_property
 from itertools import chain
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
 
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
@@ -212,21 +215,41 @@ class KeyTable:
         """The key, or ``None``."""
         return self._keys.get((entity_id, use))
 
+    def find_xml_signing_key(self, entity_id: bytes) -> None:
+        """There is none in the published table."""
+
+
+class KeySource(Protocol):
+    """Where private keys are: a directory, a table, a token."""
+
+    def find(self, entity_id: bytes, use: KeyUse) -> ec.EllipticCurvePrivateKey | None:
+        """The key, or ``None``; raises ``KeyStoreError`` when it is there and cannot be used."""
+
+    def find_xml_signing_key(self, entity_id: bytes) -> ec.EllipticCurvePrivateKey | None:
+        """The key with which an entity signs DUIS documents, where it has one of its own."""
+
 
 class Keyring:
     """Keys and certificates together, as every party and ``lastmetre decode`` ask for them."""
 
-    def __init__(self, certificates: CertificateDirectory | None, keys: KeyDirectory | KeyTable | None) -> None:
+    def __init__(self, certificates: CertificateDirectory | None, *sources: KeySource | None) -> None:
+        """The first source that has a key gives it."""
         self._certificates = certificates
-        self._keys = keys
+        self._sources = [source for source in sources if source is not None]
 
     @classmethod
-    def open(cls, *, certificates: Path | None, keys: Path | None, password: bytes | None = None) -> Keyring:
-        """From a certificate directory and a key directory or CSV; raises ``KeyStoreError`` for a path that is not."""
-        source: KeyDirectory | KeyTable | None = None
+    def open(
+        cls, *, certificates: Path | None, keys: Path | None, password: bytes | None = None,
+        token: KeySource | None = None,
+    ) -> Keyring:  # fmt: skip
+        """From a certificate directory and a key directory or CSV; raises ``KeyStoreError`` for a path that is not.
+
+        A key that the ``token`` has is taken from there, whatever the directory holds.
+        """
+        source: KeySource | None = None
         if keys is not None:
             source = KeyTable(keys) if keys.is_file() else KeyDirectory(keys, password)
-        return cls(CertificateDirectory(certificates) if certificates is not None else None, source)
+        return cls(CertificateDirectory(certificates) if certificates is not None else None, token, source)
 
     def find_certificate(self, entity_id: bytes, use: KeyUse) -> Certificate | None:
         """An entity's certificate for a use, or ``None``."""
@@ -234,7 +257,7 @@ class Keyring:
 
     def find_private_key(self, entity_id: bytes, use: KeyUse) -> ec.EllipticCurvePrivateKey | None:
         """An entity's private key for a use, or ``None``."""
-        return self._keys.find(entity_id, use) if self._keys else None
+        return next((key for source in self._sources if (key := source.find(entity_id, use)) is not None), None)
 
     def find_xml_signer(self, entity_id: bytes) -> Certificate | None:
         """The certificate of an entity's own XML signing identity, or ``None``."""
@@ -242,7 +265,8 @@ class Keyring:
 
     def find_xml_signing_key(self, entity_id: bytes) -> ec.EllipticCurvePrivateKey | None:
         """The private key of an entity's own XML signing identity, or ``None``."""
-        return self._keys.find_xml_signing_key(entity_id) if isinstance(self._keys, KeyDirectory) else None
+        found = (source.find_xml_signing_key(entity_id) for source in self._sources)
+        return next((key for key in found if key is not None), None)
 
     def find_by_serial(self, issuer_name: str, serial_number: int) -> Certificate | None:
         """The certificate named by its issuer (RFC 4514) and serial number, or ``None``."""
