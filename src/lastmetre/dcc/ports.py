@@ -23,9 +23,14 @@ if TYPE_CHECKING:
 
 __all__ = [
     "CertificateStore",
+    "Decision",
+    "DeviceRow",
     "DspChange",
     "DspStore",
     "DuisDoor",
+    "HeldKind",
+    "HeldRequest",
+    "HubAbsence",
     "KeptReply",
     "KeyStore",
     "LaneMarks",
@@ -132,11 +137,18 @@ class PreCommandRecord:
 
     service_reference_variant: str
     pre_command: bytes
+    breach: str | None = None
+    """Which value threshold the request passed, in words; its Signed Pre-Command will be quarantined."""
+    effect: str = ""
+    """As in ``SealedCommand``."""
 
 
 @dataclass(frozen=True, slots=True)
 class SealedCommand:
-    """A finished Command and what is known of its way. ``originator_id`` and ``counter`` are its header's."""
+    """A finished Command and what is known of its way. ``originator_id`` and ``counter`` are its header's.
+
+    ``dsp_schedule_id`` is set when the DSP made it by a schedule (SRV 5.1), not a request of its own.
+    """
 
     request_id: str
     user_id: bytes
@@ -154,6 +166,15 @@ class SealedCommand:
     """When its Response was handed on to the User, or came back from the User verified."""
     given_up_at: int | None = None
     """When the User was told that no Response came, or that the hub was not there; a late one is still handed on."""
+    tries: int = 0
+    """How often it was put out to leave by WAN."""
+    tried_at: int | None = None
+    """When it was last put out again, because no Response had come."""
+    succeeded: bool | None = None
+    """What its Response said, once there is one and it could be read: a sequence goes on or ends by it."""
+    dsp_schedule_id: int | None = None
+    effect: str = ""
+    """What its success does to the inventory: JSON text written and read by ``effects`` alone."""
 
 
 class OutboxKind(StrEnum):
@@ -173,6 +194,76 @@ class OutboxItem:
     body: bytes
     request_id: str | None
     put_at: int
+
+
+class HeldKind(StrEnum):
+    """Why a request that was accepted is not carried out yet."""
+
+    LATER = "later"
+    """Until ``due_at``: the DCC holds its date (duis 2.2)."""
+    SEQUENCE = "sequence"
+    """Until the request ``after_request_id`` has succeeded; at ``due_at`` it is given up."""
+    QUARANTINE = "quarantine"
+    """Until a person decides: an anomaly threshold was passed."""
+    SCHEDULE = "schedule"
+    """A schedule (SRV 5.1): carried out at ``due_at`` again and again until it is let go."""
+
+
+@dataclass(frozen=True, slots=True)
+class HeldRequest:
+    """A request that the DSP has answered with I99 and still owes something for. ``document`` is as it came, signed."""
+
+    number: int
+    """Given by the store: unique, rising, never used again. For a schedule it is the DSPScheduleID."""
+    kind: HeldKind
+    request_id: str
+    stage: Stage
+    service: Service
+    user_id: bytes
+    target_id: bytes
+    service_reference_variant: str
+    document: bytes
+    at: int
+    """When it was accepted; it keeps that when it passes from one kind to the next."""
+    due_at: int | None = None
+    after_request_id: str | None = None
+    reason: str = ""
+    """In words, for a person: which threshold, which date, which request."""
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What a person decided about a quarantined request. Never changed but for ``done_at``: it is the audit."""
+
+    number: int
+    """The held request's."""
+    release: bool
+    person: str
+    reason: str
+    at: int
+    request_id: str | None = None
+    """Filled in when it is carried out."""
+    done_at: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceRow:
+    """A device as requests and Responses have changed it; it stands in place of the settings' row.
+
+    ``body`` is JSON text written and read by ``inventory`` alone; the store only keeps it.
+    """
+
+    device_id: bytes
+    body: str
+
+
+@dataclass(frozen=True, slots=True)
+class HubAbsence:
+    """Since when a hub that was connected has been away, and when the suppliers were told of an outage."""
+
+    hub_id: bytes
+    since_at: int
+    told_at: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,14 +315,17 @@ class DspChange(Protocol):
     def mark_sent(self, request_id: str, at: int) -> None:
         """The Command of this request left by WAN."""
 
-    def mark_answered(self, request_id: str, at: int) -> None:
-        """The Response to the Command of this request was handed on or came back verified."""
+    def mark_answered(self, request_id: str, at: int, *, succeeded: bool | None = None) -> None:
+        """The Response to the Command of this request was handed on or came back verified; the first mark stands."""
+
+    def mark_tried(self, request_id: str, at: int) -> None:
+        """The Command is put out to leave by WAN (again): ``tries`` rises by one, ``tried_at`` is now."""
 
     def mark_given_up(self, request_id: str, at: int) -> None:
         """The User was told that the Command of this request brought nothing by WAN."""
 
     def unanswered(self, sent_before: int) -> tuple[SealedCommand, ...]:
-        """Commands that left by WAN before this time, neither answered nor given up."""
+        """Commands that left by WAN (``sent_at``) before this time, neither answered nor given up, oldest first."""
 
     def put_out(self, kind: OutboxKind, to_id: bytes, body: bytes, request_id: str | None, at: int) -> None:
         """Add an item to the outbox."""
@@ -251,9 +345,124 @@ class DspChange(Protocol):
     def local_responses(self) -> tuple[LocalResponse, ...]:
         """Everything handed back, oldest first."""
 
+    # --- requests that are held
+
+    def hold(self, held: HeldRequest) -> int:
+        """Hold a request; its ``number`` is not looked at, the new one is returned.
+
+        Numbers rise and are never given twice, not even after ``let_go``.
+        """
+
+    def held(self, number: int) -> HeldRequest | None:
+        """The held request of this number."""
+
+    def held_requests(self, kind: HeldKind | None = None) -> tuple[HeldRequest, ...]:
+        """Everything held (of one kind), by number."""
+
+    def held_of(self, request_id: str) -> HeldRequest | None:
+        """The request held under this RequestID in any kind; at most one is, whatever its stage."""
+
+    def due(self, at: int) -> tuple[HeldRequest, ...]:
+        """Held requests with a ``due_at`` of ``at`` or before, by ``due_at``, then number."""
+
+    def move_due(self, number: int, due_at: int) -> None:
+        """A schedule's next time."""
+
+    def let_go(self, number: int) -> bool:
+        """It is held no longer; ``False`` when it was not held.
+
+        In the same change as whatever is done with it: a crash leaves it held or done, never both or neither.
+        """
+
+    def fail_request(self, request_id: str, at: int) -> None:
+        """A request ended without a Command (refused when its time came, rejected, cancelled, given up)."""
+
+    def failed_request(self, request_id: str) -> bool:
+        """Whether ``fail_request`` was said of it: what waits for it in a sequence fails with it."""
+
+    # --- anomalies
+
+    def note_use(self, user_id: bytes, service_reference_variant: str, at: int) -> None:
+        """Count one Command of a User for one service."""
+
+    def uses(self, user_id: bytes, service_reference_variant: str | None, since_at: int) -> int:
+        """How many ``note_use`` counted from ``since_at`` on; of all services where none is named."""
+
+    def forget_uses(self, before_at: int) -> None:
+        """Uses before this time count no more."""
+
+    def decide(self, decision: Decision) -> bool:
+        """Write down a person's decision; ``False``, and nothing written, when that number has one already.
+
+        Another process may write it (an operator's command line): the DSP finds it by ``undone_decisions``.
+        """
+
+    def undone_decisions(self) -> tuple[Decision, ...]:
+        """Decisions not carried out, oldest first."""
+
+    def mark_decision_done(self, number: int, request_id: str | None, at: int) -> None:
+        """The decision was carried out; in the same change as what it led to."""
+
+    def decisions(self) -> tuple[Decision, ...]:
+        """The audit: every decision, oldest first."""
+
+    # --- counters of top-ups
+
+    def keep_top_up(self, originator_id: bytes, target_id: bytes, counter: int) -> None:
+        """A top-up with this UTRN counter was sealed; keeping it twice is an error of ours."""
+
+    def top_ups(self, originator_id: bytes, target_id: bytes) -> tuple[int, ...]:
+        """The hundred highest UTRN counters sealed for a device, falling."""
+
+    # --- the inventory
+
+    def keep_device(self, row: DeviceRow) -> None:
+        """Keep a device as it is now, in place of what was kept before."""
+
+    def devices(self) -> tuple[DeviceRow, ...]:
+        """Every device kept, by identifier."""
+
+    # --- hubs that are away, and blocks of Responses
+
+    def hub_away(self, hub_id: bytes, at: int) -> None:
+        """A hub's connection has gone; the first time stands."""
+
+    def hub_back(self, hub_id: bytes) -> HubAbsence | None:
+        """It is there again: its absence is forgotten, and returned."""
+
+    def absences(self) -> tuple[HubAbsence, ...]:
+        """Every hub that is away, longest first."""
+
+    def mark_absence_told(self, hub_id: bytes, at: int) -> None:
+        """The suppliers were told of the outage."""
+
+    def keep_block(self, transfer: bytes, block: bytes, at: int) -> None:
+        """Keep a block as it came; the same octets in the same transfer twice are kept once."""
+
+    def blocks(self, transfer: bytes) -> tuple[bytes, ...]:
+        """The blocks of a transfer in the order they came."""
+
+    def transfers(self) -> int:
+        """How many transfers have begun and not ended."""
+
+    def drop_blocks(self, transfer: bytes) -> None:
+        """The transfer is over."""
+
+    def drop_old_blocks(self, before_at: int) -> int:
+        """Drop every transfer whose first block came before this time; how many there were."""
+
 
 class DspStore(Protocol):
-    """The DSP's own state. It must survive a restart, and a crash at any point."""
+    """The DSP's own state. It must survive a restart, and a crash at any point.
+
+    What every implementation owes:
+
+    * A change is serialisable: it sees all of every earlier change and nothing of one that has not ended. The DSP
+      never has two open at once in one process, and only one DSP process may have the store open.
+    * What was put in with ``keep_`` and must be unique says so; a second one raises, and the change with it.
+    * Only ``decide`` is called by another process as well (an operator's command line, while the DSP runs).
+    * Durable when ``change`` ends well: the DSP answers a User on the strength of it.
+    """
 
     def change(self) -> AbstractContextManager[DspChange]:
         """One transaction: all of it holds when the block ends well, none of it when it raises."""
