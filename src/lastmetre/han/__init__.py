@@ -9,8 +9,10 @@ Pure: frames and the time go in, frames and events come out. Facts and labels: `
 * ``mirror``, ``gb_header``, ``sleepy``: a gas meter's mirror, the header of its tunnel, and the meter that sleeps;
 * ``handheld``: a terminal in the field; ``joining``: how it comes onto the network.
 
-What a real network has and this one has not: NWK and APS security, MAC acknowledgements, routing, key establishment,
-flow control. These frames are what a secured network carries inside; nobody may take them for what it emits.
+* ``security``: NWK and APS security, where a node is given keys.
+
+What a real network has and this one has not: MAC acknowledgements, routing, key establishment, flow control. Without
+``security`` the frames are what a secured network carries inside; nobody may take them for what it emits.
 """
 
 from lastmetre.han.clusters import ConsumerTopUp, LocalChangeSupply, SelectAvailableEmergencyCredit, ZseCommand
@@ -37,6 +39,7 @@ from lastmetre.han.joining import Joined, JoiningRadio, JoinStatus, NotJoined
 from lastmetre.han.medium import Heard, Medium
 from lastmetre.han.mirror import Flag, Reported
 from lastmetre.han.node import Dropped, JoinAsked, Node
+from lastmetre.han.security import Security
 from lastmetre.han.sleepy import SleepyDevice
 from lastmetre.han.zcl import Status
 
@@ -66,6 +69,7 @@ __all__ = [
     "Node",
     "NotJoined",
     "Reported",
+    "Security",
     "SelectAvailableEmergencyCredit",
     "SleepyDevice",
     "Status",

@@ -4,7 +4,8 @@ Rules this module keeps:
 
 * ``parse_x(data).encode() == data`` for everything accepted; what has no place in the records is refused.
 * Data frames with short addresses inside one PAN, unicast. MAC acknowledgements, beacons, NWK commands and routing
-  are radio business and not modelled (DESIGN CHOICE); security is not done yet and a secured frame is refused as such.
+  are radio business and not modelled (DESIGN CHOICE). Security is put on and taken off by ``security``; a frame that
+  still has it here is refused as such.
 * Integers are little-endian. An EUI-64 is eight octets in the order people write it; it is turned round on the air.
 * Bad bytes raise ``HanDecodeError``; a record that cannot be said raises ``HanValueError`` when encoded.
 """

@@ -11,6 +11,8 @@ from typing import Final
 
 FRAGMENT_OCTETS: Final = 70
 """ASDU octets per block; a longer ASDU is cut. DESIGN CHOICE of 1.2: the block count of a typical secured network."""
+SECURED_FRAGMENT_OCTETS: Final = 63
+"""The same where frames are secured by network and link key: what the air has room for (1.2, derived)."""
 WINDOW_BLOCKS: Final = 1
 """Blocks sent before an acknowledgement is awaited. A silicon vendor's default (1.2); the standard allows eight. Both
 ends must be set alike; this package implements one."""

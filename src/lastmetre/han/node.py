@@ -9,8 +9,8 @@ Rules this module keeps (reference/han.md 1.1, 1.2; limits in ``limits``):
 * A message received is indicated once: an APS counter seen lately, with the same bytes behind it, is acknowledged
   again and no more. (By the bytes, too, because a device that restarts begins its counters anew.)
 * Nothing that comes in raises out of ``receive``; it is a ``Dropped`` with its reason, and costs bounded memory.
-* Only neighbours are heard, and under their own address only. On a real network keys see to that; this one is
-  unsecured, and the check stands in for them.
+* Only neighbours are heard, and under their own address only. On a real network keys see to that; here they do where
+  the node has ``security``, and the check stands in for them where it has not.
 
 ``now`` is monotonic, in seconds. Call ``tick`` when ``next_deadline`` comes, and drain ``outgoing`` after every call.
 """
@@ -48,13 +48,17 @@ from lastmetre.han.limits import (
     REASSEMBLY_BLOCKS_MAX,
     REASSEMBLY_OCTETS_MAX,
     REASSEMBLY_S,
+    SECURED_FRAGMENT_OCTETS,
 )
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from lastmetre.han.security import Security
+
 COORDINATOR: Final = 0x0000
 SMART_ENERGY_PROFILE: Final = 0x0109
+_SMART_ENERGY: Final = SMART_ENERGY_PROFILE.to_bytes(2, "little")
 ENDPOINT: Final = 1
 """DESIGN CHOICE of 1.1: endpoint 1 everywhere."""
 BLOCKS_MAX: Final = 0xFF
@@ -162,6 +166,8 @@ class Node:
         self.eui64: Final = eui64
         self.short_address: Final = short_address
         self.pan_id: Final = pan_id
+        self.security: Security | None = None
+        """Keys and frame counters; without them, frames go and come in the clear."""
         self._neighbours: dict[bytes, int] = {}
         self._eui64s: dict[int, bytes] = {}
         self._outgoing: list[bytes] = []
@@ -207,6 +213,8 @@ class Node:
         self._pending += [DeliveryFailed(message.handle, "forgotten") for message in (lane.queue if lane else ())]
         self._reassemblies.pop(short, None)
         self._seen.pop(short, None)
+        if self.security is not None:
+            self.security.forget(eui64)
 
     def eui64_of(self, short_address: int) -> bytes | None:
         """Who has a short address."""
@@ -243,9 +251,10 @@ class Node:
         """Send an ASDU to a neighbour; ``Delivered`` or ``DeliveryFailed`` with this handle will come."""
         if destination_short not in self._eui64s:
             raise HanValueError(f"{destination_short:#06x} is not on this network; admit it first")
-        blocks = tuple(zcl[at : at + FRAGMENT_OCTETS] for at in range(0, len(zcl), FRAGMENT_OCTETS)) or (b"",)
+        octets = FRAGMENT_OCTETS if self.security is None else SECURED_FRAGMENT_OCTETS
+        blocks = tuple(zcl[at : at + octets] for at in range(0, len(zcl), octets)) or (b"",)
         if len(blocks) > BLOCKS_MAX:
-            raise HanValueError(f"{len(zcl)} octets are more than {BLOCKS_MAX} blocks of {FRAGMENT_OCTETS}")
+            raise HanValueError(f"{len(zcl)} octets are more than {BLOCKS_MAX} blocks of {octets}")
         handle = self.next_handle()
         lane = self._lanes.setdefault(destination_short, _Lane(self._first_counter))
         if len(lane.queue) >= QUEUE_MAX:
@@ -278,15 +287,23 @@ class Node:
         self._network(message.destination, frame.encode())
 
     def _network(self, destination: int, payload: bytes) -> None:
+        peer = self._eui64s.get(destination)
+        if self.security is not None and peer is not None and self._has_link(payload, peer):
+            payload = self.security.secure_aps(payload, self.eui64, peer)
         self._nwk_sequence = (self._nwk_sequence + 1) & 0xFF
         self._radio(NwkFrame(destination, self.short_address, self._nwk_sequence, payload))
 
     def _radio(self, frame: NwkFrame) -> None:
         self._mac_sequence = (self._mac_sequence + 1) & 0xFF
         hop = frame.destination if self.is_coordinator else COORDINATOR
-        self._outgoing.append(
-            MacFrame(self._mac_sequence, self.pan_id, hop, self.short_address, frame.encode()).encode()
-        )
+        payload = frame.encode()
+        if self.security is not None:
+            payload = self.security.secure_nwk(payload, self.eui64)
+        self._outgoing.append(MacFrame(self._mac_sequence, self.pan_id, hop, self.short_address, payload).encode())
+
+    def _has_link(self, aps: bytes, peer: bytes) -> bool:
+        """Whether an APS frame is one that a link key secures: Smart Energy's, with a node that shares one."""
+        return self.security is not None and aps[4:6] == _SMART_ENERGY and self.security.has_link(peer)
 
     def answer_join(self, eui64: bytes, status: JoinStatus, short_address: int = NO_SHORT_ADDRESS) -> None:
         """Answer a radio that asked to join. It is no neighbour by that: ``admit`` it, too."""
@@ -349,7 +366,12 @@ class Node:
             return []
         if mac.source not in self._eui64s or not (self.is_coordinator or mac.source == COORDINATOR):
             return [Dropped("unknown_sender", f"the radio at {mac.source:#06x} is no neighbour", mac.source)]
-        nwk = parse_nwk(mac.payload)
+        payload = mac.payload
+        if self.security is not None:
+            payload, sender = self.security.open_nwk(payload)
+            if sender != self._eui64s[mac.source]:
+                return [Dropped("not_its_address", f"{mac.source:#06x} has another EUI-64", mac.source)]
+        nwk = parse_nwk(payload)
         if nwk.source not in self._eui64s:
             return [Dropped("unknown_sender", f"{nwk.source:#06x} is not on this network", mac.source)]
         if self.is_coordinator and nwk.source != mac.source:
@@ -372,6 +394,9 @@ class Node:
         return []
 
     def _aps(self, source: int, data: bytes, now: float) -> list[Indication]:
+        peer = self._eui64s[source]
+        if self.security is not None and self._has_link(data, peer):
+            data = self.security.open_aps(data, peer)
         frame = parse_aps(data)
         if isinstance(frame, ApsAck):
             return self._acknowledged(source, frame, now)
