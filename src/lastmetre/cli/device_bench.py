@@ -38,8 +38,9 @@ from lastmetre.gbcs.keys import KeyUse, SharedSecret, agree
 from lastmetre.gbcs.protect import CryptoRefused, decrypt_attribute, encryption_key
 from lastmetre.home.esme import Esme
 from lastmetre.home.identity import DeviceIdentity
+from lastmetre.home.own_memory import Image
 from lastmetre.home.ports import MemoryStore
-from lastmetre.home.state import Clock, Image, MeterState
+from lastmetre.home.state import Clock, MeterState
 from lastmetre.home.supply import Supply
 from lastmetre.links.errors import LinkError
 

@@ -8,24 +8,27 @@ Rules kept here (reference: gbcs-messages 4.4, 9.3, 12.1; transform B6; threats 
 * Time checks apply unless the Command waives them. A meter whose clock was never set cannot apply them (DESIGN CHOICE).
 * A counter floor of a role counts only when no cell of that role failed, and never below what was accepted from a key
   that stays: else what that key signed before could be said again (DESIGN CHOICE; the Response repeats what was asked).
-* A new root is never taken: how one is proved is not public (DESIGN CHOICE).
+* A new root takes the place of the old only with a link to it: a certificate in the path that an authority of the
+  device made for the new root's own name and key. How the field proves one is not public (DESIGN CHOICE).
 """
 
 from __future__ import annotations
 
 import datetime as dt
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from lastmetre.gbcs.asn1 import (
     KEY_USAGE_DIGITAL_SIGNATURE,
     KEY_USAGE_KEY_AGREEMENT,
+    KEY_USAGE_KEY_CERT_SIGN,
     CellId,
     CellUsage,
     CredentialsDetails,
     CredentialsQuery,
     CredentialStatus,
     HeldCredential,
+    Replacement,
     ReplacementOutcome,
     RoleCounter,
     RoleCredentials,
@@ -44,12 +47,12 @@ from lastmetre.gbcs.certificates import (
 )
 from lastmetre.gbcs.counters import CounterState
 from lastmetre.gbcs.keys import KeyUse
-from lastmetre.home.state import AnchorCell
+from lastmetre.home.own_memory import AnchorCell, OwnMemory
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from lastmetre.home.state import MeterState
+S = TypeVar("S", bound=OwnMemory)
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,8 +101,13 @@ def cell_of(cell: CellId) -> tuple[Role, KeyUse] | None:
     return (Role(cell.role), use) if cell.role in set(Role) else None
 
 
+def current_authorities(made_with: tuple[Certificate, ...], state: OwnMemory) -> tuple[Certificate, ...]:
+    """The roots of now: the one a Command put in, else those the device was made with."""
+    return tuple(parse_certificate(each) for each in state.authorities) or made_with
+
+
 def current_anchors(
-    made_with: Mapping[tuple[Role, KeyUse], Certificate], state: MeterState
+    made_with: Mapping[tuple[Role, KeyUse], Certificate], state: OwnMemory
 ) -> dict[tuple[Role, KeyUse], Certificate]:
     """The cells of now: those it was made with, but for what was replaced."""
     anchors = dict(made_with)
@@ -181,13 +189,19 @@ class Trust:
 
 
 def update_credentials(
-    state: MeterState, update: UpdateCredentials, trust: Trust, faults: Mapping[int, int]
-) -> tuple[MeterState, UpdateOutcome]:
+    state: S, update: UpdateCredentials, trust: Trust, faults: Mapping[int, int]
+) -> tuple[S, UpdateOutcome]:
     """Replace what can be replaced; the outcome names every cell, and what was asked of the counters."""
     outcomes = []
     failed: set[int] = set()
     kept: set[int] = set()
     for place, replacement in enumerate(update.replacements):
+        if _is_root(replacement.target):
+            state, trust, outcome = _replace_root(state, replacement, update, trust, faults.get(place))
+            outcomes.append(outcome)
+            if outcome.status:
+                failed.add(replacement.target.role)
+            continue
         target = cell_of(replacement.target)
         old = trust.anchors.get(target) if target is not None else None
         status = faults.get(place)
@@ -208,6 +222,50 @@ def update_credentials(
             state = replace(state, counters=_with_floor(state.counters, change, keep=change.role in kept))
     control = update.control
     return state, UpdateOutcome(control.authorising_counter, control.mode, changes, tuple(outcomes))
+
+
+def _is_root(cell: CellId) -> bool:
+    return (
+        cell.role == Role.ROOT and cell.key_usage == KEY_USAGE_KEY_CERT_SIGN and cell.cell_usage == CellUsage.MANAGEMENT
+    )
+
+
+def _replace_root(
+    state: S, replacement: Replacement, update: UpdateCredentials, trust: Trust, fault: int | None
+) -> tuple[S, Trust, ReplacementOutcome]:
+    """Put a new root in the place of the old; what else the Command brings is then judged below the new one."""
+    old = trust.authorities[0] if trust.authorities else None
+    status, new = (fault, None) if fault is not None else _judge_root(replacement.certificate, update, trust)
+    ids = _ids(new or old)
+    outcome = ReplacementOutcome(replacement.target, status, *_ids(old), *ids)
+    if new is None:
+        return state, trust, outcome
+    return replace(state, authorities=(new.der,)), replace(trust, authorities=(new,)), outcome
+
+
+def _judge_root(der: bytes, update: UpdateCredentials, trust: Trust) -> tuple[int, Certificate | None]:
+    try:
+        root = parse_certificate(der)
+        path = [parse_certificate(each) for each in update.path]
+        if root.usage is not Usage.CERT_SIGN or root.role is not Role.ROOT:
+            return CredentialStatus.BAD_CERTIFICATE, None
+        check_signed_by(root, root)
+    except CertificateRefused:
+        return CredentialStatus.BAD_CERTIFICATE, None
+    if root in trust.authorities:
+        return CredentialStatus.SUCCESS, root
+    links = [each for each in path if each.subject_name == root.subject_name and _same_key(each, root)]
+    for link in links:
+        try:
+            _check_chain(link, [each for each in path if each != link], update, trust)
+        except CertificateRefused:
+            continue
+        return CredentialStatus.SUCCESS, root
+    return CredentialStatus.NO_TRUST_ANCHOR, None
+
+
+def _same_key(one: Certificate, other: Certificate) -> bool:
+    return one.public_key.public_numbers() == other.public_key.public_numbers()
 
 
 def _ids(certificate: Certificate | None) -> tuple[bytes, bytes]:
@@ -268,7 +326,7 @@ def _issuer_of(certificate: Certificate, candidates: list[Certificate]) -> Certi
     raise CertificateRefused(CertificateRule.NOT_A_ROOT, "its issuer is not in the path")
 
 
-def _with_cell(state: MeterState, target: tuple[Role, KeyUse], certificate: Certificate) -> MeterState:
+def _with_cell(state: S, target: tuple[Role, KeyUse], certificate: Certificate) -> S:
     role, use = target
     others = tuple(cell for cell in state.cells if (cell.role, cell.use) != (int(role), use.value))
     return replace(state, cells=(*others, AnchorCell(int(role), use.value, certificate.der)))

@@ -18,33 +18,12 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.serialization import load_der_private_key
-
 from lastmetre.gbcs.acceptance import Accepted, Reason, Refused, accept_command
-from lastmetre.gbcs.asn1 import (
-    TIME_NEVER,
-    ActivateFirmware,
-    ActivateFirmwareAlert,
-    ActivateFirmwareResponse,
-    Asn1,
-    CredentialsQuery,
-    IssueCredentials,
-    Join,
-    ProvideDeviceCertificate,
-    ReadJoinDetails,
-    Unjoin,
-    UpdateCredentials,
-    UpdateCredentialsAlert,
-    UpdateCredentialsResponse,
-    UpdateDeviceCertificate,
-    decode_asn1,
-    encode_asn1,
-)
+from lastmetre.gbcs.asn1 import Asn1, DeviceType, encode_asn1
 from lastmetre.gbcs.axdr import OctetString, Structure, Unsigned, encode_data
 from lastmetre.gbcs.catalogue import Role, UseCaseKind, catalogue
 from lastmetre.gbcs.certificates import Certificate, CertificateRefused, Usage, parse_certificate
-from lastmetre.gbcs.datetimes import date_time_from_unix, generalized_from_unix, generalized_moment
+from lastmetre.gbcs.datetimes import date_time_from_unix
 from lastmetre.gbcs.dlms import (
     AccessRequest,
     AccessResponse,
@@ -54,14 +33,11 @@ from lastmetre.gbcs.dlms import (
     encode_data_notification,
 )
 from lastmetre.gbcs.keys import KeyUse, SharedSecret
-from lastmetre.gbcs.message import Cra, OtherInformation
+from lastmetre.gbcs.message import OtherInformation
 from lastmetre.gbcs.protect import CryptoRefused, encrypt_attribute, encryption_key
 from lastmetre.gbcs.utrn import Utrn, UtrnRefused, check_utrn, complete_counter
 from lastmetre.home import attributes as cosem
-from lastmetre.home import device_commands
 from lastmetre.home.calendars import since_2000
-from lastmetre.home.credentials import Trust, current_anchors, details, update_credentials
-from lastmetre.home.credentials import belongs as update_belongs
 from lastmetre.home.identity import GENERIC_CRITICAL_ALERT
 from lastmetre.home.items import Order, execute_items, protection_parameters
 from lastmetre.home.load import no_load
@@ -69,13 +45,15 @@ from lastmetre.home.metering import BillingUpdated, CameIntoForce, CommandDue, l
 from lastmetre.home.money import PENNY, pay_in, select_emergency_credit
 from lastmetre.home.objects.logs import BY_NAME, Line
 from lastmetre.home.objects.use_case_items import belongs
-from lastmetre.home.state import MeterState, PendingCommand, SecurityEvent, decode_state, encode_state
+from lastmetre.home.own_commands import OwnCommands, generate_key
+from lastmetre.home.state import MeterState, SecurityEvent, decode_state, encode_state
 from lastmetre.home.supply import SupplyEvent, after
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from lastmetre.gbcs.asn1 import Asn1Response, UpdateOutcome
+    from cryptography.hazmat.primitives.asymmetric import ec
+
     from lastmetre.gbcs.axdr import Data
     from lastmetre.gbcs.counters import CounterState
     from lastmetre.home.identity import DeviceIdentity
@@ -95,24 +73,14 @@ NOT_SUPPORTED: Final = 0x0120
 BILLING_LOG: Final = 0x0061
 CONTROLLER_LIMITED: Final = 0x0121
 """Message codes of Alerts (gbcs-messages 10.1)."""
-FIRMWARE_ACTIVATED: Final = 0x00CA
-CREDENTIALS_UPDATED: Final = 0x00CB
-CONTROLLER_CREDENTIALS_UPDATED: Final = 0x0124
-_DONE, _FAILED = 0x8F66, 0x8F67
+_DONE: Final = 0x8F66
 _BILLING_UPDATED, _LIMITED = 0x8F0A, 0x8F86
-_CREDENTIALS_EVENT, _FIRMWARE_EVENT, _FIRMWARE_FAILED_EVENT = 0x8F70, 0x8F72, 0x8F1C
 _UNEXPECTED: Final = 0x8F60
 """Security log code of a refusal that has no Alert code of its own (INFERENCE)."""
 _NOT_AUTHENTIC, _OTHER_DEVICE, _ABOVE_MAXIMUM, _ABOVE_BALANCE = 0x8F63, 0x8F64, 0x8F5B, 0x8F47
 _OTHER_REASON: Final = 250
-_CONTROLLER_MESSAGES: Final = frozenset({0x0125, 0x0126})
-_CS06: Final = 0x0012
 _LIMIT_CONTROLLER: Final = 0x011F
 _CLOCK_NEVER_SET: Final = 0x01
-
-
-def _generate_key() -> ec.EllipticCurvePrivateKey:
-    return ec.generate_private_key(ec.SECP256R1())
 
 
 class Esme:
@@ -122,6 +90,7 @@ class Esme:
     """
 
     device_type = "ESME"
+    own_kind = DeviceType.ESME
     supported = SUPPORTED
 
     def __init__(
@@ -133,14 +102,14 @@ class Esme:
         new: MeterState,
         load: LoadProfile = no_load,
         faults: Mapping[int, int] | None = None,
-        new_key: Callable[[], ec.EllipticCurvePrivateKey] = _generate_key,
+        new_key: Callable[[], ec.EllipticCurvePrivateKey] = generate_key,
     ) -> None:
         self._made_with = identity
         self._store = store
         self._tell = tell
         self._load = load
         self._faults = faults or {}
-        self._new_key = new_key
+        self._own = OwnCommands(identity, self.own_kind, new_key, self._faults)
         saved = store.load()
         self.state = decode_state(saved) if saved is not None else new
         if saved is None:
@@ -156,9 +125,7 @@ class Esme:
     @property
     def trust_anchors(self) -> Mapping[tuple[Role, KeyUse], Certificate]:
         """The certificates it holds now."""
-        if not self.state.cells:
-            return self._made_with.trust_anchors
-        return current_anchors(self._made_with.trust_anchors, self.state)
+        return self._own.anchors(self.state)
 
     @property
     def counters(self) -> CounterState:
@@ -171,15 +138,8 @@ class Esme:
 
     @property
     def _identity(self) -> DeviceIdentity:
-        """The keys of now: those it was made with, but for those that CS02d replaced."""
-        identity = self._made_with
-        for use, private in self.state.device_keys:
-            if private:
-                key = load_der_private_key(private, None)
-                assert isinstance(key, ec.EllipticCurvePrivateKey)
-                signs = use == KeyUse.DIGITAL_SIGNATURE.value
-                identity = replace(identity, signing_key=key) if signs else replace(identity, agreement_key=key)
-        return identity
+        """The keys of now."""
+        return self._own.identity(self.state)
 
     # --- what reaches it ---
 
@@ -244,13 +204,8 @@ class Esme:
             case AccessRequest() as request:
                 specs = [spec for spec, _value in request.items]
                 fine = belongs(case.name, specs, in_order=case.critical)
-            case Asn1(value=UpdateCredentials() as update):
-                fine = update_belongs(update, header.message_code, accepted.role, header.originator_counter)
-                fine = fine and _is_time(update.execution_time)
-            case Asn1(value=ActivateFirmware() as activation):
-                fine = activation.counter == header.originator_counter and _is_time(activation.execution_time)
-            case Asn1():
-                fine = True
+            case Asn1(value=command):
+                fine = self._own.belongs(accepted, command)
             case _:
                 fine = False
         return accepted if fine else Refused(Reason.CONTENT_REFUSED, header, f"is not the content of {case.name}")
@@ -274,7 +229,10 @@ class Esme:
                 state, alerts = self._limited(state, accepted.payload, state.updated_at)
         else:
             assert isinstance(accepted.payload, Asn1)
-            state, answer, succeeded = self._execute_asn1(state, accepted, accepted.payload.value)
+            state, answer, succeeded, event = self._own.execute(
+                state, accepted, accepted.payload.value, state.updated_at, clock_set=_is_clock_set(state)
+            )
+            state = state if event is None else self._note(state, event, state.updated_at)
             content = encode_asn1(Asn1(answer))
         anchors = self.trust_anchors
         identity = self._identity
@@ -386,7 +344,8 @@ class Esme:
             case BillingUpdated(line=line, at=at):
                 return self._billing_alert(self._note(state, _BILLING_UPDATED, at), line, at)
             case CommandDue(command=command):
-                return self._execute_due(state, command)
+                state, due_alert, code = self._own.execute_due(state, command, clock_set=_is_clock_set(state))
+                return self._note(state, code, command.at), due_alert
 
     @staticmethod
     def _note(state: MeterState, code: int, at: int) -> MeterState:
@@ -484,102 +443,9 @@ class Esme:
             return self._note(state, _ABOVE_BALANCE, state.updated_at), _OTHER_REASON
         return pay_in(state, amount, state.updated_at), AccessResult.SUCCESS
 
-    # --- ASN.1 ---
 
-    def _execute_asn1(
-        self, state: MeterState, accepted: Accepted, command: object
-    ) -> tuple[MeterState, Asn1Response, bool]:
-        """Execute a Command about the device itself: the next state, the answer, and whether all of it went well."""
-        fault = self._faults.get(0)
-        match command:
-            case CredentialsQuery():
-                found = details(command, self.trust_anchors, self.state.counters, self._faults)
-                return state, found, all(role.status == 0 for role in found.roles)
-            case UpdateCredentials(execution_time=None):
-                state, outcome = self._update_credentials(state, command, self._faults)
-                fine = all(each.status == 0 for each in outcome.replacements)
-                return self._note(state, _CREDENTIALS_EVENT, state.updated_at), UpdateCredentialsResponse(outcome), fine
-            case UpdateCredentials(execution_time=when):
-                return self._wait(state, accepted, when), UpdateCredentialsResponse(), True
-            case ActivateFirmware(execution_time=None):
-                state, firmware = device_commands.activate_firmware(state, command, fault)
-                event = _FIRMWARE_FAILED_EVENT if firmware.result else _FIRMWARE_EVENT
-                state = self._note(state, event, state.updated_at)
-                return state, ActivateFirmwareResponse(firmware), not firmware.result
-            case ActivateFirmware(execution_time=when):
-                return self._wait(state, accepted, when), ActivateFirmwareResponse(), True
-            case _:
-                state, answer = self._execute_plain(state, command, fault)
-                return state, answer, not getattr(answer, "result", None)
-
-    def _execute_plain(self, state: MeterState, command: object, fault: int | None) -> tuple[MeterState, Asn1Response]:
-        """The Commands that are about keys and joins and cannot be future-dated."""
-        match command:
-            case IssueCredentials():
-                return device_commands.issue_credentials(state, command, self._new_key(), self.entity_id, fault)
-            case UpdateDeviceCertificate():
-                return device_commands.update_certificate(state, command, self.entity_id, fault)
-            case ProvideDeviceCertificate():
-                held = {use: certificate.der for use, certificate in self._made_with.certificates.items()}
-                held |= {KeyUse(use): der for use, der in state.device_certificates}
-                return state, device_commands.provide_certificate(command, held, fault)
-            case Join():
-                return device_commands.join(state, command, fault)
-            case Unjoin():
-                return device_commands.unjoin(state, command, fault)
-            case ReadJoinDetails():
-                return state, device_commands.join_details(state, fault)
-            case _:
-                raise TypeError(f"{type(command).__name__} is no Command that a meter executes")
-
-    def _wait(self, state: MeterState, accepted: Accepted, when: str | None) -> MeterState:
-        """Keep a future-dated Command in the place of any of its kind from the same party; or only take that away."""
-        header = accepted.message.header
-        kind = header.message_code, header.business_originator_id
-        waiting = tuple(each for each in state.pending_commands if (each.message_code, each.originator_id) != kind)
-        at = None if when in {None, TIME_NEVER} else generalized_moment(when or "")
-        if at is None:
-            return replace(state, pending_commands=waiting)
-        # A time that has passed is due when time next passes (DESIGN CHOICE).
-        due = PendingCommand(
-            max(at, state.updated_at + 1), header.message_code, header.originator_counter,
-            header.business_originator_id, accepted.message.content,
-        )  # fmt: skip
-        return replace(state, pending_commands=(*waiting, due))
-
-    def _update_credentials(
-        self, state: MeterState, update: UpdateCredentials, faults: Mapping[int, int]
-    ) -> tuple[MeterState, UpdateOutcome]:
-        at = None if state.clock.status & _CLOCK_NEVER_SET else state.updated_at
-        trust = Trust(current_anchors(self._made_with.trust_anchors, state), self._made_with.authorities, at)
-        return update_credentials(state, update, trust, faults)
-
-    def _execute_due(self, state: MeterState, command: PendingCommand) -> tuple[MeterState, bytes | None]:
-        """A future-dated Command's time has come; its Alert tells what became of it."""
-        value = decode_asn1(command.message_code, int(Cra.COMMAND), command.content).value
-        when = generalized_from_unix(command.at)
-        content: ActivateFirmwareAlert | UpdateCredentialsAlert
-        if isinstance(value, ActivateFirmware):
-            state, firmware = device_commands.activate_firmware(state, value, self._faults.get(0))
-            code, alert_code = _FAILED if firmware.result else _DONE, FIRMWARE_ACTIVATED
-            content = ActivateFirmwareAlert(code, when, command.counter, firmware)
-        else:
-            assert isinstance(value, UpdateCredentials)
-            state, outcome = self._update_credentials(state, value, self._faults)
-            code = _FAILED if any(each.status for each in outcome.replacements) else _DONE
-            controllers = command.message_code in _CONTROLLER_MESSAGES
-            alert_code = CONTROLLER_CREDENTIALS_UPDATED if controllers else CREDENTIALS_UPDATED
-            content = UpdateCredentialsAlert(code, when, outcome)
-        counter = state.alert_counter + 1
-        state = self._note(replace(state, alert_counter=counter), code, command.at)
-        other = OtherInformation(alert_code)
-        encoded = encode_asn1(Asn1(content))
-        return state, self._identity.signed_alert(counter, command.originator_id, other, encoded)
-
-
-def _is_time(when: str | None) -> bool:
-    """Whether an execution time is now, never or a moment: anything else must not pass for a cancellation."""
-    return when is None or when == TIME_NEVER or generalized_moment(when) is not None
+def _is_clock_set(state: MeterState) -> bool:
+    return not state.clock.status & _CLOCK_NEVER_SET
 
 
 def _party_certificate(der: bytes, party_id: bytes) -> Certificate | None:

@@ -49,7 +49,8 @@ if TYPE_CHECKING:
     from lastmetre.gbcs.axdr import Data
     from lastmetre.home.load import LoadProfile
     from lastmetre.home.objects.logs import Line
-    from lastmetre.home.state import MeterState, Pending, PendingCommand
+    from lastmetre.home.own_memory import PendingCommand
+    from lastmetre.home.state import MeterState, Pending
 
 _BLOCK_SCRIPTS: Final = 100
 _SECONDARY_SCRIPTS: Final = 200

@@ -21,11 +21,11 @@ from lastmetre.gbcs.axdr import (
     decode_data,
     encode_data,
 )
-from lastmetre.gbcs.counters import CounterState
 from lastmetre.home.attributes import LOAD_SWITCH_STATE, METER_BALANCE, Attribute, parse_attribute
 from lastmetre.home.objects import OBJECTS
 from lastmetre.home.objects.logs import BY_NAME
 from lastmetre.home.objects.tariff import BLOCK_TARIFFS, BLOCKS, SECONDARY_COUNT, TOU_COUNT
+from lastmetre.home.own_memory import OwnMemory, own_from_store, own_to_store
 from lastmetre.home.supply import Supply
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 SECURITY_LOG_SIZE: Final = 100
 """Entries kept; the oldest goes first."""
-STATE_VERSION: Final = 2
+STATE_VERSION: Final = 3
 
 
 MONEY_MAX: Final = (1 << 31) - 1
@@ -126,34 +126,6 @@ class Pending:
 
 
 @dataclass(frozen=True, slots=True)
-class PendingCommand:
-    """A Command with an execution time of its own: firmware (CS06), credentials (CS02b)."""
-
-    at: int
-    message_code: int
-    counter: int
-    originator_id: bytes
-    content: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class Image:
-    """A firmware image that was distributed: its hash and the version it brings."""
-
-    image_hash: bytes
-    version: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class AnchorCell:
-    """A trust anchor cell whose certificate was replaced since the device was made."""
-
-    role: int
-    use: str
-    certificate: bytes
-
-
-@dataclass(frozen=True, slots=True)
 class Controller:
     """An auxiliary controller: its levels in per cent, and until when a Command holds them (0: no limit)."""
 
@@ -171,32 +143,18 @@ class LoadLimit:
 
 
 @dataclass(frozen=True, slots=True)
-class MeterState:
+class MeterState(OwnMemory):
     """An electricity meter's memory. ``balance`` is in thousandths of a penny."""
 
     balance: int
     supply: Supply
-    counters: CounterState = field(default_factory=CounterState)
     attributes: Mapping[Attribute, Data] = field(default_factory=dict)
-    alert_counter: int = 0
     security_log: tuple[SecurityEvent, ...] = ()
     account: Account = field(default_factory=Account)
     registers: Registers = field(default_factory=Registers)
     clock: Clock = field(default_factory=Clock)
     logs: Mapping[str, tuple[Line, ...]] = field(default_factory=dict)
     pending: tuple[Pending, ...] = ()
-    pending_commands: tuple[PendingCommand, ...] = ()
-    cells: tuple[AnchorCell, ...] = ()
-    authorities: tuple[bytes, ...] = ()
-    """Roots put in by a Command, DER."""
-    issued_keys: tuple[tuple[str, bytes, bytes], ...] = ()
-    """Key pairs made by CS02c and waiting for CS02d: use, public key, private key (DER)."""
-    device_certificates: tuple[tuple[str, bytes], ...] = ()
-    device_keys: tuple[tuple[str, bytes], ...] = ()
-    """Private keys that took the place of those it was made with (DER; empty where a bench holds them)."""
-    joined: tuple[tuple[bytes, int], ...] = ()
-    firmware_version: bytes = b"\x00\x00\x00\x01"
-    images: tuple[Image, ...] = ()
     controllers: tuple[Controller, ...] = (Controller(),) * 5
     load_limit: LoadLimit = field(default_factory=LoadLimit)
     twin: bool = False
@@ -277,10 +235,8 @@ class MeterState:
 
 
 _PLAIN: Final = (
-    "balance", "alert_counter", "security_log", "account", "registers", "clock", "pending", "pending_commands", "cells",
-    "authorities", "issued_keys", "device_certificates", "device_keys", "joined", "firmware_version", "images",
-    "controllers",
-    "load_limit", "twin", "updated_at", "counters",
+    "balance", "security_log", "account", "registers", "clock", "pending", "controllers", "load_limit", "twin",
+    "updated_at",
 )  # fmt: skip
 """Fields that go to the store as they are."""
 
@@ -290,26 +246,15 @@ class _Plain:
     """The types of those fields, for reading them back."""
 
     balance: int
-    alert_counter: int
     security_log: tuple[SecurityEvent, ...]
     account: Account
     registers: Registers
     clock: Clock
     pending: tuple[Pending, ...]
-    pending_commands: tuple[PendingCommand, ...]
-    cells: tuple[AnchorCell, ...]
-    authorities: tuple[bytes, ...]
-    issued_keys: tuple[tuple[str, bytes, bytes], ...]
-    device_certificates: tuple[tuple[str, bytes], ...]
-    device_keys: tuple[tuple[str, bytes], ...]
-    joined: tuple[tuple[bytes, int], ...]
-    firmware_version: bytes
-    images: tuple[Image, ...]
     controllers: tuple[Controller, ...]
     load_limit: LoadLimit
     twin: bool
     updated_at: int
-    counters: CounterState
 
 
 def encode_state(state: MeterState) -> bytes:
@@ -318,6 +263,7 @@ def encode_state(state: MeterState) -> bytes:
         {
             "version": STATE_VERSION,
             "supply": state.supply.name,
+            "own": own_to_store(state),
             "plain": _Plain(**{name: getattr(state, name) for name in _PLAIN}),
             "attributes": {str(key): encode_data(value).hex() for key, value in sorted(state.attributes.items())},
             "logs": {name: [[_stored(cell) for cell in line] for line in lines] for name, lines in state.logs.items()},
@@ -340,6 +286,7 @@ def decode_state(data: bytes) -> MeterState:
             name: tuple(tuple(_restored(cell) for cell in line) for line in lines)
             for name, lines in raw["logs"].items()
         },
+        **own_from_store(raw["own"]),
         **{name: getattr(plain, name) for name in _PLAIN},
     )
 
