@@ -11,6 +11,9 @@ Rules this module keeps (reference: han 2.7, 3.2 to 3.4, 3.7; the routing of Res
 * A PPMID has a rate limit and cannot fill a queue the WAN needs. Every refusal is logged with its reason; nothing new
   goes on the air.
 * Roads, what waits for the WAN and what waits for a PPMID survive a power cut; the gas mailbox does not (han 3.7).
+* Under ``permit``, what the rule refuses passes with a relay permit (``permit_gate``): a long Command whole, cut again
+  behind the gate; what waits for a gas meter is judged again when it asks. What the gate remembers is saved in the
+  step in which the Command is, before anything leaves. Under any other setting a permit is a malformed message.
 """
 
 from __future__ import annotations
@@ -25,13 +28,18 @@ from lastmetre.gbcs.blocks import decode_block
 from lastmetre.gbcs.errors import GbcsDecodeError
 from lastmetre.gbcs.message import Cra, GroupingHeader, Kind, parse_message
 from lastmetre.home.block_door import cut, is_block
-from lastmetre.home.hub_policy import DeviceType, Policy, Refusal, Road, allowed, road_of
+from lastmetre.home.hub_policy import DeviceType, Policy, Refusal, Road, allowed, by_permit, road_of
 from lastmetre.home.mailbox import GasMailbox
+from lastmetre.home.permit_gate import Passed, PermitGate
+from lastmetre.relay.permit import Road as PermitRoad
+from lastmetre.relay.permit import Status, encode_answer
+from lastmetre.relay.permit_rules import Carrier
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from lastmetre.home.ports import DeviceStore, Tell
+    from lastmetre.relay.permit import Answer
 
 MESSAGE_SIZE_MAX: Final = 1_500
 """One tunnel message at most (han 0.1); longer ones come in blocks."""
@@ -56,6 +64,7 @@ MEMORY_VERSION: Final = 1
 
 RecordKey = tuple[bytes, bytes, int]
 _REQUESTERS: Final = frozenset({DeviceType.PPMID, DeviceType.HHT})
+_PERMIT_ROADS: Final = {Road.PPMID: PermitRoad.PPMID, Road.HHT: PermitRoad.HHT}
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +91,8 @@ class HubEvent:
     road: Road
     refusal: Refusal
     message_code: int | None
+    permit_status: Status | None = None
+    """What a relay permit, or its Command, failed at."""
 
     @property
     def event_code(self) -> int:
@@ -104,6 +115,8 @@ class HubSettings:
 
     policy: Policy = Policy.PROPOSED
     drop_repeats: bool = True
+    hht_needs_permit: bool = False
+    """Whether, under ``permit``, an HHT needs one too."""
 
 
 class CommsHub:
@@ -116,7 +129,9 @@ class CommsHub:
         settings: HubSettings,
         tell: Tell,
         store: DeviceStore | None = None,
+        permits: PermitGate | None = None,
     ) -> None:
+        """Without ``permits`` the setting ``permit`` passes what ``today`` does and nothing else."""
         self.chf_id = chf_id
         self.settings = settings
         self.log: deque[HubEvent] = deque(maxlen=LOG_MAX)
@@ -129,6 +144,7 @@ class CommsHub:
         self._kept: dict[bytes, deque[tuple[int, bytes]]] = {}
         self._mailboxes: dict[bytes, GasMailbox] = {}
         self._wan_up = False
+        self._permits = permits
         self.set_device_log(device_log)
         self._remember(store.load() if store is not None else None)
 
@@ -173,6 +189,8 @@ class CommsHub:
     def wan_connected(self, now: int) -> list[Deliver]:
         """The WAN is there: what was stored for it, in order, the too old left out."""
         self._wan_up = True
+        if self._permits is not None:
+            self._permits.wan_time(now)  # that the WAN brings the time with it is a DESIGN CHOICE
         waiting = [Deliver(None, message) for at, message in self._wan_store if now - at <= WAN_STORE_LIFE_S]
         self._wan_store.clear()
         self._save()
@@ -200,10 +218,24 @@ class CommsHub:
         """A gas meter's GET: the message it is given, and how many wait behind it."""
         self.expire(now)
         mailbox = self._mailboxes.get(gas_meter_id)
-        message, remaining = mailbox.fetch() if mailbox is not None else (None, 0)
-        if message is not None:
-            self._tell("hub_mailbox_fetched", device_id=gas_meter_id.hex(), remaining=remaining, message=message.hex())
-        return message, remaining
+        while mailbox is not None:
+            entry, remaining = mailbox.fetch()
+            if entry is None:
+                break
+            status = self._may_release(entry.permit_serial, now)
+            if status is Status.ACCEPTED:
+                device_id, text = gas_meter_id.hex(), entry.message.hex()
+                self._tell("hub_mailbox_fetched", device_id=device_id, remaining=remaining, message=text)
+                return entry.message, remaining
+            self._lost(entry.message)
+            self._note(Refusal.PERMIT, Road.PPMID, _header(entry.message), entry.message, now, status)
+        return None, 0
+
+    def _may_release(self, permit_serial: int | None, now: int) -> Status:
+        """Whether what waits may still go: a permit is judged anew, everything else may."""
+        if permit_serial is None:
+            return Status.ACCEPTED
+        return Status.VOID if self._permits is None else self._permits.release(permit_serial, now)
 
     def expire(self, now: int) -> None:
         """Drop what a gas meter did not fetch in time."""
@@ -223,6 +255,8 @@ class CommsHub:
         """
         entry = self._devices.get(device_id)
         mailbox = self._mailboxes.get(device_id)
+        if PermitGate.is_answer(message):
+            return  # of use at once or never
         if mailbox is not None:
             mailbox.put_back(message, now)
             return
@@ -255,6 +289,9 @@ class CommsHub:
     # --- judgement ---
 
     def _take(self, road: Road, sender_id: bytes | None, message: bytes, now: int) -> list[Deliver]:
+        gate, carrier = self._gate_for(road, sender_id)
+        if gate is not None and carrier is not None and gate.is_record(message):
+            return self._take_permit_record(gate, carrier, road, message, now)
         header = _header(message) if len(message) <= MESSAGE_SIZE_MAX else None
         if header is None:
             return self._refuse(Refusal.MALFORMED, road, None, message, now)
@@ -270,37 +307,131 @@ class CommsHub:
     ) -> list[Deliver]:
         target = self._devices.get(header.business_target_id)
         target_type = target.device_type if target else DeviceType.TYPE_2
-        refusal = allowed(self.settings.policy, road, header, sender_id, target_type)
+        settings = self.settings
+        refusal = allowed(
+            settings.policy, road, header, sender_id, target_type, hht_needs_permit=settings.hht_needs_permit
+        )
+        needs_permit = refusal is not None and by_permit(
+            settings.policy, road, hht_needs_permit=settings.hht_needs_permit
+        )
+        if needs_permit:
+            refusal = None
         if refusal is None and target is None:
             refusal = Refusal.UNKNOWN_TARGET
         if refusal is None and sender_id is not None and road is Road.PPMID and not self._within_rate(sender_id, now):
             refusal = Refusal.RATE
         if refusal is not None:
             return self._refuse(refusal, road, header, message, now)
+        if needs_permit:
+            return self._take_by_permit(road, sender_id, header, message, now)
+        return self._pass_on(road, sender_id, header, [message], now)
+
+    def _pass_on(
+        self, road: Road, sender_id: bytes | None, header: GroupingHeader, parts: list[bytes], now: int,
+        permit_serial: int | None = None,
+    ) -> list[Deliver]:  # fmt: skip
+        """Hand a Command on that may be: all of its parts, or none of them."""
         self.expire(now)
-        key = (header.business_originator_id, header.business_target_id, header.originator_counter)
+        target_id = header.business_target_id
+        mailbox = self._mailboxes.get(target_id)
+        key = (header.business_originator_id, target_id, header.originator_counter)
         self._forget_old(now)
         record = self._records.get(key)
         if record is None:
             if len(self._records) >= RECORDS_MAX:
-                return self._refuse(Refusal.FULL, road, header, message, now)
-            life = GAS_RECORD_LIFE_S if target_type is DeviceType.GSME else RECORD_LIFE_S
+                return self._not_handed_over(Refusal.FULL, road, header, parts[0], now, permit_serial)
+            life = GAS_RECORD_LIFE_S if mailbox is not None else RECORD_LIFE_S
             record = self._records[key] = _Record(now + life)
-        digest = sha256(message).digest()
-        repeat = digest in record.digests and self.settings.drop_repeats
-        mailbox = self._mailboxes.get(header.business_target_id)
-        if mailbox is not None and not repeat and not mailbox.put(message, now, from_han=sender_id is not None):
-            return self._refuse(Refusal.FULL, road, header, message, now)
+        digests = {sha256(part).digest() for part in parts}
+        repeat = digests <= record.digests and self.settings.drop_repeats
+        if mailbox is not None and not repeat:
+            from_han = sender_id is not None
+            if not mailbox.has_room(len(parts), from_han=from_han):
+                return self._not_handed_over(Refusal.FULL, road, header, parts[0], now, permit_serial)
+            for part in parts:
+                mailbox.put(part, now, from_han=from_han, permit_serial=permit_serial)
         record.roads.add(sender_id)
-        record.digests.add(digest)
-        self._save()
         if repeat:
-            return self._refuse(Refusal.DUPLICATE, road, header, message, now)
-        self._tell("hub_command_forwarded", hub_id=self.chf_id.hex(), road=road.value, message=message.hex())
-        return [] if mailbox is not None else [Deliver(header.business_target_id, message)]
+            return self._not_handed_over(Refusal.DUPLICATE, road, header, parts[0], now, permit_serial)
+        record.digests |= digests
+        self._save()
+        for part in parts:
+            self._tell("hub_command_forwarded", hub_id=self.chf_id.hex(), road=road.value, message=part.hex())
+        return [] if mailbox is not None else [Deliver(target_id, part) for part in parts]
+
+    def _not_handed_over(
+        self, refusal: Refusal, road: Road, header: GroupingHeader, message: bytes, now: int, permit_serial: int | None
+    ) -> list[Deliver]:
+        """A Command that may pass and does not: its permit's hand-over does not count."""
+        if permit_serial is not None and self._permits is not None:
+            self._permits.undone(permit_serial)
+        self._save()
+        return self._refuse(refusal, road, header, message, now)
+
+    # --- relay permits ---
+
+    def _gate_for(self, road: Road, sender_id: bytes | None) -> tuple[PermitGate | None, Carrier | None]:
+        """The gate and its name for the sender, where permits count."""
+        settings = self.settings
+        if sender_id is None or not by_permit(settings.policy, road, hht_needs_permit=settings.hht_needs_permit):
+            return None, None
+        return self._permits, Carrier(sender_id, _PERMIT_ROADS[road])
+
+    def _take_permit_record(
+        self, gate: PermitGate, carrier: Carrier, road: Road, message: bytes, now: int
+    ) -> list[Deliver]:
+        if not gate.within_rate(carrier.carrier_id):
+            return self._refuse(Refusal.RATE, road, None, message, now)
+        learned = gate.learned
+        answer = gate.take_record(carrier, message, now)
+        if answer is None:
+            return self._refuse(Refusal.MALFORMED, road, None, message, now)
+        if gate.learned != learned:  # a stranger's permit teaches nothing, and costs the flash nothing
+            self._save()
+        if answer.status > Status.NONCE:
+            self._note(Refusal.PERMIT, road, None, message, now, answer.status)
+        return [self._permit_answer(carrier, answer)]
+
+    def _permit_answer(self, carrier: Carrier, answer: Answer) -> Deliver:
+        self._tell(
+            "hub_permit_answered",
+            hub_id=self.chf_id.hex(),
+            carrier_id=carrier.carrier_id.hex(),
+            status=answer.status.name.lower(),
+            serial=str(answer.serial),
+            clock_reliable=answer.clock_reliable,
+        )
+        return Deliver(carrier.carrier_id, encode_answer(answer))
+
+    def _take_by_permit(
+        self, road: Road, sender_id: bytes | None, header: GroupingHeader, message: bytes, now: int
+    ) -> list[Deliver]:
+        """A Command, or a block of one, that the rule refuses and a permit may let pass."""
+        gate, carrier = self._gate_for(road, sender_id)
+        if gate is None or carrier is None or not gate.waits_for(carrier):
+            return self._refuse(Refusal.NO_PERMIT, road, header, message, now)
+        whole: bytes | None = message
+        if is_block(message):
+            try:
+                whole = gate.join(carrier, message)
+            except GbcsDecodeError:
+                return self._refuse(Refusal.MALFORMED, road, header, message, now)
+        if whole is None:
+            return []
+        verdict = gate.judge(carrier, whole, now)
+        if isinstance(verdict, Passed):
+            limit = self._limit_for(whole)
+            parts = cut(whole, limit) if limit is not None else [whole]
+            return self._pass_on(road, sender_id, header, parts, now, verdict.serial)
+        self._save()
+        status = verdict.answer.status if verdict.answer is not None else None
+        self._note(Refusal.PERMIT if status else Refusal.NO_PERMIT, road, header, message, now, status)
+        return [self._permit_answer(carrier, verdict.answer)] if verdict.answer is not None else []
 
     def _route_back(self, header: GroupingHeader, message: bytes, now: int) -> list[Deliver]:
         """A Response or Alert: rules R2, R4, R5 and R6 of han 2.7."""
+        if header.cra is Cra.RESPONSE and self._permits is not None and self._permits.answered(header):
+            self._save()
         target = self._devices.get(header.business_target_id)
         if target is not None:
             # A gas meter's tunnel is no road for Responses: it would only wake to drop them (DESIGN CHOICE).
@@ -340,9 +471,12 @@ class CommsHub:
         self._note(refusal, road, header, message, now)
         return []
 
-    def _note(self, refusal: Refusal, road: Road, header: GroupingHeader | None, message: bytes, now: int) -> None:
+    def _note(  # everything a line of the log says
+        self, refusal: Refusal, road: Road, header: GroupingHeader | None, message: bytes, now: int,
+        permit_status: Status | None = None,
+    ) -> None:  # fmt: skip
         code = header.message_code if header is not None else None
-        self.log.append(HubEvent(now, road, refusal, code))
+        self.log.append(HubEvent(now, road, refusal, code, permit_status))
         self._tell(
             "hub_command_refused",
             hub_id=self.chf_id.hex(),
@@ -351,6 +485,7 @@ class CommsHub:
             policy=self.settings.policy.value,
             message_code=code,
             message=message[:MESSAGE_SIZE_MAX].hex(),
+            **({} if permit_status is None else {"permit_status": permit_status.name.lower()}),
         )
 
     # --- what survives a power cut ---
@@ -370,6 +505,8 @@ class CommsHub:
         kept = {device_id.hex(): [[at, message.hex()] for at, message in q] for device_id, q in self._kept.items()}
         wan = [[at, message.hex()] for at, message in self._wan_store]
         raw = {"version": MEMORY_VERSION, "records": records, "wan": wan, "kept": kept}
+        if self._permits is not None:
+            raw["permits"] = self._permits.saved()
         self._store.save(json.dumps(raw).encode())
 
     def _remember(self, saved: bytes | None) -> None:
@@ -379,6 +516,8 @@ class CommsHub:
         raw = json.loads(saved)
         if raw["version"] != MEMORY_VERSION:
             raise ValueError(f"hub memory version {raw['version']} is not {MEMORY_VERSION}")
+        if self._permits is not None and "permits" in raw:
+            self._permits.restore(raw["permits"])
         for key, expires_at, roads, _digests in raw["records"]:
             originator, target, counter = key
             self._records[bytes.fromhex(originator), bytes.fromhex(target), counter] = _Record(

@@ -1,12 +1,13 @@
 """Which GBCS messages a Communications Hub takes, from whom: one table per setting.
 
 Sources: han 3.2 and 3.3. ``today`` is the baseline (that a PPMID may send just these two codes is a DESIGN CHOICE: the
-public text says "a subset"); ``proposed`` is what SECMP0038 asked for, which was never adopted.
+public text says "a subset"); ``proposed`` is what SECMP0038 asked for, which was never adopted; ``permit`` is ours:
+what ``today`` accepts, and anything else only with a relay permit (reference: permit).
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum, StrEnum
 from typing import Final
 
@@ -21,6 +22,7 @@ class Policy(StrEnum):
 
     TODAY = "today"
     PROPOSED = "proposed"
+    PERMIT = "permit"
 
 
 class DeviceType(Enum):
@@ -56,6 +58,8 @@ class Refusal(StrEnum):
     RATE = "rate"
     FULL = "full"
     DUPLICATE = "duplicate"
+    NO_PERMIT = "no-permit"
+    PERMIT = "permit-refused"
     NOT_RETRIEVED = "not-retrieved"
     UNDELIVERED = "undelivered"
 
@@ -73,6 +77,8 @@ class Rule:
     codes: frozenset[int] | None = None
     own_originator_only: bool = False
     target_type: DeviceType | None = None
+    else_by_permit: bool = False
+    """Whether what the rest of the rule refuses passes with a relay permit."""
 
 
 PCS01, PCS02 = 0x009B, 0x0090
@@ -86,6 +92,8 @@ _TODAYS_PPMID: Final = Rule(
     target_type=DeviceType.GSME,
 )
 
+_PERMIT_ALONE: Final = Rule(commands=False, else_by_permit=True)
+
 RULES: Final[dict[tuple[Policy, Road], Rule]] = {
     (Policy.TODAY, Road.WAN): _ANY,
     (Policy.TODAY, Road.HHT): _ANY,
@@ -95,6 +103,10 @@ RULES: Final[dict[tuple[Policy, Road], Rule]] = {
     (Policy.PROPOSED, Road.HHT): _ANY,
     (Policy.PROPOSED, Road.PPMID): _ANY,
     (Policy.PROPOSED, Road.DEVICE): _NONE,
+    (Policy.PERMIT, Road.WAN): _ANY,
+    (Policy.PERMIT, Road.HHT): _ANY,
+    (Policy.PERMIT, Road.PPMID): replace(_TODAYS_PPMID, else_by_permit=True),
+    (Policy.PERMIT, Road.DEVICE): _NONE,
 }
 
 
@@ -103,15 +115,23 @@ def road_of(device_type: DeviceType) -> Road:
     return {DeviceType.PPMID: Road.PPMID, DeviceType.HHT: Road.HHT}.get(device_type, Road.DEVICE)
 
 
+def rule_for(policy: Policy, road: Road, *, hht_needs_permit: bool = False) -> Rule:
+    """The rule for Commands by a road. An HHT needs a permit by setting only, and under ``permit`` only."""
+    if hht_needs_permit and (policy, road) == (Policy.PERMIT, Road.HHT):
+        return _PERMIT_ALONE
+    return RULES[policy, road]
+
+
 def allowed(
-    policy: Policy, road: Road, header: GroupingHeader, sender_id: bytes | None, target_type: DeviceType
-) -> Refusal | None:
+    policy: Policy, road: Road, header: GroupingHeader, sender_id: bytes | None, target_type: DeviceType, *,
+    hht_needs_permit: bool = False,
+) -> Refusal | None:  # fmt: skip
     """Whether a message may pass by its header alone; ``None`` when it may. The content is never looked at (R11)."""
     if header.cra is not Cra.COMMAND:
         if road is not Road.WAN and header.business_originator_id != sender_id:
             return Refusal.BAD_ORIGINATOR
         return Refusal.CODE_NOT_ALLOWED if road is Road.WAN else None
-    rule = RULES[policy, road]
+    rule = rule_for(policy, road, hht_needs_permit=hht_needs_permit)
     if not rule.commands or (rule.codes is not None and header.message_code not in rule.codes):
         return Refusal.CODE_NOT_ALLOWED
     if rule.own_originator_only and header.business_originator_id != sender_id:
@@ -119,3 +139,8 @@ def allowed(
     if rule.target_type is not None and target_type is not rule.target_type:
         return Refusal.UNKNOWN_TARGET
     return None
+
+
+def by_permit(policy: Policy, road: Road, *, hht_needs_permit: bool = False) -> bool:
+    """Whether a Command that ``allowed`` refuses passes with a relay permit."""
+    return rule_for(policy, road, hht_needs_permit=hht_needs_permit).else_by_permit

@@ -181,6 +181,15 @@ def give_nonce(book: PermitBook, carrier: Carrier, nonce: bytes, moment: Moment)
     return book, replace(_answer(book, Status.NONCE, 0, moment), hub_nonce=nonce)
 
 
+def hand_over_undone(book: PermitBook, serial: int) -> PermitBook:
+    """The Command was not handed over after all (a full queue, a repeat): the hand-over does not count, the serial and
+    its digest stay bound to each other.
+    """
+    return replace(
+        book, used=tuple(replace(one, uses=one.uses - 1) if one.serial == serial else one for one in book.used)
+    )
+
+
 def response_seen(book: PermitBook, header: GroupingHeader) -> PermitBook:
     """A Response passed: its Command needs no further hand-over."""
     key = CommandKey(header.business_target_id, header.business_originator_id, header.originator_counter)
