@@ -308,3 +308,17 @@ def test_no_command_is_ever_executed_twice(commands: list[tuple[str, int]]) -> N
 
 
 _METER_MAKER = own.meter
+
+
+def test_a_code_typed_in_is_credited_once() -> None:
+    """PECS01: an authentic code pays in and its counter is used, for a Command with it, too; others change nothing."""
+    meter = own.meter(balance=-1_000)
+    assert not meter.customer_top_up("12345678901234567890")
+    assert not meter.customer_top_up(own.top_up_digits(5, 200, target=own.OTHER_ESME))
+    assert meter.state.balance == -1_000
+    code = own.top_up_digits(5, 200)
+    assert meter.customer_top_up(code)
+    assert meter.state.balance == 199_000
+    assert not meter.customer_top_up(code)
+    meter.receive(own.top_up(5, code), own.NOW)
+    assert meter.state.balance == 199_000

@@ -186,6 +186,21 @@ class Esme:
         selected = select_emergency_credit(self.state, self.state.updated_at)
         return selected is not None and self._become(selected)
 
+    def customer_top_up(self, digits: str) -> bool:
+        """The customer types in a code, at the meter or at the PPMID (PECS01); whether it was credited.
+
+        A code that is not authentic, or whose counter was used, is noted and changes nothing else (reference: han 2.5).
+        """
+        state = self.state
+        code = self._read_code(digits.encode("ascii", "replace"), 0)
+        if code is None or state.counters.refuses_utrn(code[0]):
+            self._become(self._note(state, _NOT_AUTHENTIC, state.updated_at))
+            return False
+        state = replace(state, counters=state.counters.with_utrn(code[0]))
+        state, result = self._credit(state, code[1])
+        self._become(state)
+        return result == AccessResult.SUCCESS
+
     def display(self) -> dict[str, str | int]:
         """What the meter's display shows."""
         return {
@@ -416,27 +431,38 @@ class Esme:
         return encrypt_attribute(plain, key, self.entity_id)
 
     def _top_up(self, state: MeterState, digits: bytes, accepted: Accepted) -> tuple[MeterState, int]:
-        """Credit a UTRN, or not (gbcs-messages 13.4). The code's own MAC is judged besides the Command's."""
-        supplier = self.trust_anchors.get((Role.SUPPLIER, KeyUse.PREPAYMENT))
+        """Credit the UTRN of a Command, or not: it must be of the Command's own counter, too."""
         counter = accepted.message.header.originator_counter
-        # The cache of before: this Command's counter is in the state's already.
-        highest = self.state.counters.utrn_highest
+        code = self._read_code(digits, counter >> 32)
+        if code is None or code[0] << 32 != counter:
+            return self._note(state, _NOT_AUTHENTIC, state.updated_at), _OTHER_REASON
+        return self._credit(state, code[1])
+
+    def _read_code(self, digits: bytes, counter: int) -> tuple[int, int] | None:
+        """The UTRN counter and the amount of a code (gbcs-messages 13.4); ``None`` if it is not authentic.
+
+        ``counter`` and the highest of the cache say which counter its few bits mean. The state's own cache is asked: of
+        a Command being executed, the counter is in the new state already.
+        """
+        supplier = self.trust_anchors.get((Role.SUPPLIER, KeyUse.PREPAYMENT))
         if supplier is None or supplier.entity_id is None:
-            return state, _OTHER_REASON
+            return None
         try:
             utrn = Utrn.parse(digits.decode("ascii", "replace"))
+            utrn_counter = complete_counter(utrn.counter_bits, max(self.state.counters.utrn_highest, counter))
             check_utrn(
                 utrn,
-                originator_counter=complete_counter(utrn.counter_bits, max(highest, counter >> 32)) << 32,
+                originator_counter=utrn_counter << 32,
                 supplier_id=supplier.entity_id,
                 device_id=self.entity_id,
                 secret=self.agree(supplier.public_key),
             )
-            amount = utrn.pence * PENNY
         except (UtrnRefused, CryptoRefused):
-            return self._note(state, _NOT_AUTHENTIC, state.updated_at), _OTHER_REASON
-        if complete_counter(utrn.counter_bits, max(highest, counter >> 32)) << 32 != counter:
-            return self._note(state, _NOT_AUTHENTIC, state.updated_at), _OTHER_REASON
+            return None
+        return utrn_counter, utrn.pence * PENNY
+
+    def _credit(self, state: MeterState, amount: int) -> tuple[MeterState, int]:
+        """Pay in what an authentic code is worth, if that stays within what the meter may hold."""
         if amount > state.number(cosem.MAX_CREDIT):
             return self._note(state, _ABOVE_MAXIMUM, state.updated_at), _OTHER_REASON
         if state.balance + amount > state.number(cosem.MAX_BALANCE):

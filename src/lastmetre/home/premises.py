@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Protocol
 
 from lastmetre.han import (
+    ConsumerTopUp,
     Device,
     Dropped,
     Event,
@@ -337,6 +338,8 @@ class Premises:
                 self._pressed(event, "PECS03", done=self.meter.customer_enable(), now=now)
             case ZseReceived(command=SelectAvailableEmergencyCredit()):
                 self._pressed(event, "PECS02", done=self.meter.customer_emergency_credit(), now=now)
+            case ZseReceived(command=ConsumerTopUp(digits=digits)):
+                self._pressed(event, "PECS01", done=self.meter.customer_top_up(digits), now=now)
             case ZseReceived():
                 self._radios.meter.answer_zse(event, Status.UNSUPPORTED_CLUSTER_COMMAND, now)
             case Dropped(reason=reason, detail=detail):
