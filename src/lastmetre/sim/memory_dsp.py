@@ -53,27 +53,28 @@ class DspMemory:
 
 
 class MemoryDspStore:
-    """One life's door to the disk."""
+    """One life's door to the disk; without a life, of a process that does not die."""
 
-    def __init__(self, memory: DspMemory, life: Life) -> None:
+    def __init__(self, memory: DspMemory, life: Life | None = None) -> None:
         self._memory = memory
         self._life = life
 
     @contextlib.contextmanager
     def change(self) -> Iterator[MemoryDspChange]:
         """One transaction."""
-        self._life.check()
+        if self._life is not None:
+            self._life.check()
         before = {f.name: dict(getattr(self._memory, f.name)) for f in fields(DspMemory)}
         change = MemoryDspChange(self._memory)
         try:
             yield change
-            if change.wrote:
+            if change.wrote and self._life is not None:
                 self._life.write("commit", "before")
         except BaseException:
             for name, value in before.items():
                 setattr(self._memory, name, value)
             raise
-        if change.wrote:
+        if change.wrote and self._life is not None:
             self._life.write("commit", "after")
 
 
