@@ -117,7 +117,7 @@ def test_nothing_leaves_before_the_book_is_saved() -> None:
     one = PermitHub()
     record = record_for(ARM, max_handovers=1)
     one.ask(record)
-    save, one.store.save = one.store.save, _no_power  # type: ignore[method-assign]
+    save, one.store.save = one.store.save, _no_power  # type: ignore[method-assign, assignment]
     with pytest.raises(OSError, match="no power"):
         one.up(ARM)
     one.store.save = save  # type: ignore[method-assign]

@@ -26,3 +26,12 @@ class RequestRefused(DccError):
 
 class SettingsRefused(DccError):
     """The DSP's settings contradict themselves; the text names the row to mend."""
+
+
+class PermitRefused(DccError):
+    """No relay permit is made; the User gets the code, the DSP's events the reason."""
+
+    def __init__(self, code: str, reason: str) -> None:
+        super().__init__(f"{code}: {reason}")
+        self.code = code
+        self.reason = reason

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Protocol
 
-from lastmetre.dcc.errors import NotADocument
+from lastmetre.dcc.errors import NotADocument, PermitRefused
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -38,6 +38,12 @@ __all__ = [
     "NotADocument",
     "OutboxItem",
     "OutboxKind",
+    "PermitAsk",
+    "PermitChange",
+    "PermitDoor",
+    "PermitRecord",
+    "PermitRefused",
+    "PermitStore",
     "PreCommandRecord",
     "PushOutcome",
     "Route",
@@ -465,4 +471,74 @@ class DspStore(Protocol):
     """
 
     def change(self) -> AbstractContextManager[DspChange]:
+        """One transaction: all of it holds when the block ends well, none of it when it raises."""
+
+
+# --- relay permits (a service of ours beside DUIS: ``dcc.permits``) ---------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class PermitAsk:
+    """What a User asks a relay permit for: the Command sealed for one RequestID, by its digest, and who carries it.
+
+    Times are Unix seconds; what is left out is the DSP's to choose.
+    """
+
+    request_id: str
+    digest: bytes
+    carrier_id: bytes
+    not_before: int | None = None
+    not_after: int | None = None
+    hold_until: int | None = None
+    hub_nonce: bytes | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PermitRecord:
+    """A permit that was made, as the DSP remembers it; ``permit`` is the record the hub gets."""
+
+    serial: int
+    hub_id: bytes
+    request_id: str
+    user_id: bytes
+    carrier_id: bytes
+    digest: bytes
+    issued_at: int
+    not_after: int
+    permit: bytes
+
+
+class PermitDoor(Protocol):
+    """The maker of permits as its HTTPS server sees it."""
+
+    def issue(self, user_id: bytes, ask: PermitAsk) -> PermitRecord:
+        """A new permit for a User whose identity TLS proved; raises ``PermitRefused``."""
+
+
+class PermitChange(Protocol):
+    """Reading and writing inside one transaction of the permits' store."""
+
+    def next_serial(self, hub_id: bytes) -> int:
+        """A serial for a hub, from one upwards; never the same twice."""
+
+    def void_below(self, hub_id: bytes) -> int:
+        """Below which serial every permit of this hub is dead; 0 when none is."""
+
+    def void(self, hub_id: bytes) -> int:
+        """Have every serial given so far dead: the first that is not."""
+
+    def keep(self, record: PermitRecord) -> None:
+        """Keep a permit that is about to be handed out."""
+
+    def issued(self, request_id: str, since_at: int) -> int:
+        """How many permits were made for the Command of a request since then."""
+
+    def records(self, hub_id: bytes) -> tuple[PermitRecord, ...]:
+        """Every permit made for a hub, oldest first."""
+
+
+class PermitStore(Protocol):
+    """What the maker of permits must remember: serials first of all. Durable when ``change`` ends well."""
+
+    def change(self) -> AbstractContextManager[PermitChange]:
         """One transaction: all of it holds when the block ends well, none of it when it raises."""

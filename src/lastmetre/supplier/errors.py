@@ -60,5 +60,21 @@ class DspWillNotRead(SupplierError):
     """The DCC will not read this document however often it is sent; nothing was done with it."""
 
 
+class NoPermit(SupplierError):
+    """The DSP makes no relay permit for this Command now; ``code`` is its word why. Nothing was handed on."""
+
+    def __init__(self, code: str) -> None:
+        super().__init__(f"the DCC gives no relay permit: {code}")
+        self.code = code
+
+
 class PreparationFailed(SupplierError):
     """No Command can be had for this order; the text says who refused what. Nothing was handed on."""
+
+
+class PolicyRefused(SupplierError):
+    """A road policy's file is not taken: each fault with its line, what is wrong and what to write instead."""
+
+    def __init__(self, faults: tuple[str, ...]) -> None:
+        super().__init__("; ".join(faults))
+        self.faults = faults

@@ -20,6 +20,7 @@ from lastmetre.supplier.errors import (
     DspWillNotRead,
     KeyReused,
     LaneBusy,
+    NoPermit,
     OrderRefused,
     SupplierError,
     TooLate,
@@ -57,10 +58,12 @@ __all__ = [
     "LaneBusy",
     "Mark",
     "Marks",
+    "NoPermit",
     "Order",
     "OrderRefused",
     "OrderStore",
     "Outbox",
+    "Permits",
     "Return",
     "Road",
     "State",
@@ -123,6 +126,15 @@ class DspPort(Protocol):
 
     async def non_device(self, xml: bytes) -> bytes:
         """Command Variants 2, 6 and 8."""
+
+
+class Permits(Protocol):
+    """The DCC's relay permits (DESIGN CHOICE: beside DUIS, ``dcc.permits``)."""
+
+    async def permit(
+        self, request_id: str, digest: bytes, carrier_id: bytes, not_after: int, hub_nonce: bytes | None
+    ) -> bytes:
+        """A permit for the Command of this request; raises ``NoPermit``, or ``DspUnreachable``."""
 
 
 class OrderStore(Protocol):
