@@ -130,7 +130,7 @@ def test_only_the_parts_that_succeeded_are_taken() -> None:
     bad = zcl_command(
         "PublishPriceMatrix", **head, index=0, count=1, control=1, prices=[{"tier_and_block": 9, "price": 5}]
     )
-    command = gas.command("GCS01b", 1, good, bad)
+    command = gas.command("GCS01a", 1, good, bad)
     copy.passes(command)
     (response,) = meter.receive(command, NOW)
     assert gas.statuses(response) == [0, 0x87]

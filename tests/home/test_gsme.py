@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import given
@@ -17,13 +18,15 @@ from lastmetre.gbcs.zcl import ZclCommand, zcl_command
 from lastmetre.home.gas import attributes as zcl
 from lastmetre.home.gas import money
 from lastmetre.home.gas.calendars import profile_value, rows
-from lastmetre.home.gas.gsme import SUPPORTED, Gsme
 from lastmetre.home.gas.state import GasState, Valve, decode_state, encode_state
 from lastmetre.home.ports import MemoryStore
 from tests import gas_world as gas
 from tests import own_world as own
 from tests.gas_world import GSME
 from tests.own_world import DS, NOW, PPMID, SUPPLIER, Told
+
+if TYPE_CHECKING:
+    from lastmetre.home.gas.gsme import Gsme
 
 DAY = 86_400
 EVENT = 473_385_600
@@ -599,15 +602,46 @@ def test_a_failing_part_stops_the_rest() -> None:
     assert balance(meter) == 1_000_005
 
 
-def test_an_unknown_attribute_and_an_unsupported_use_case() -> None:
-    """Status 86 for the one; the 8F85 Alert for the other."""
+def test_what_is_not_of_the_use_case_is_refused_whole() -> None:
+    """T02: a Command without a signature closes no valve, and reads in clear nothing that is secret elsewhere."""
     meter = gas.meter()
-    response = one(meter.receive(gas.command("GCS60", 1, (0x0702, 0x7777)), NOW))
-    (component,) = gas.answers(response)
-    assert component.body.records[0].status == 0x86  # type: ignore[union-attr]
-    assert 0x0079 not in SUPPORTED
-    alert = parse_message(one(meter.receive(gas.command("GCS18", 2, (0x0702, 0)), NOW)))
-    assert decode_gbz_alert(0x1000, alert.content).alert_code == 0x8F85
+    close = zcl_command(
+        "ChangeSupply", provider=0, issuer_event=0, request_time=0, implementation=0, status=0, control=0
+    )
+    message = zcl_command("DisplayMessage", id=1, control=0, start=0, duration_minutes=60, message=b"hello")
+    before = meter.state.valve, meter.state.counters
+    for command in (
+        gas.command("GCS07", 1, message, close),
+        gas.command("GCS38", 1, (0x0702, 0x0206, 0x0000)),
+        gas.command("GCS60", 1, (0x0702, 0x7777)),
+        gas.command("GCS32", 1, (0x0705, 0x0001)),
+    ):
+        alert = parse_message(one(meter.receive(command, NOW)))
+        assert (alert.kind, alert.content[3:5]) == (Kind.ALERT, bytes.fromhex("8f1e"))
+    assert (meter.state.valve, meter.state.counters) == before
+    assert "message" not in meter.state.published
+
+
+def test_a_code_said_twice_in_one_command_is_credited_by_none() -> None:
+    """P2: one Command, one code; two parts with the same one are refused whole, from supplier and PPMID alike."""
+    meter = gas.meter()
+    digits = own.top_up_digits(7, 1_000, target=gas.GSME).encode()
+    part = zcl_command("ConsumerTopUp", originating_device=0, code=digits)
+    before = balance(meter)
+    refused = parse_message(one(meter.receive(gas.command("CS01b", 7 << 32, part, part), NOW)))
+    assert refused.kind is Kind.ALERT
+    assert balance(meter) == before
+    credited = one(meter.receive(gas.command("CS01b", 7 << 32, part), NOW))
+    assert parse_message(credited).kind is Kind.RESPONSE
+    assert balance(meter) == before + 1_000_000
+
+
+def test_a_use_case_of_another_device_is_not_supported() -> None:
+    """The 8F85 Alert, for a Command that is authentic."""
+    meter = gas.meter()
+    command = own.non_critical(own.header("ECS82", 1, target=gas.GSME), b"")
+    alert = parse_message(one(meter.receive(command, NOW)))
+    assert (alert.kind, alert.content[3:5]) == (Kind.ALERT, bytes.fromhex("8f85"))
 
 
 def test_what_was_not_saved_did_not_happen() -> None:

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Final
 from lastmetre.gbcs.acceptance import Accepted, Reason, Refused, accept_command
 from lastmetre.gbcs.asn1 import Asn1, DeviceType, encode_asn1
 from lastmetre.gbcs.axdr import OctetString, Structure, Unsigned, encode_data
-from lastmetre.gbcs.catalogue import Role, UseCaseKind, catalogue
+from lastmetre.gbcs.catalogue import Lane, Role, UseCaseKind, catalogue
 from lastmetre.gbcs.certificates import Certificate, CertificateRefused, Usage, parse_certificate
 from lastmetre.gbcs.datetimes import date_time_from_unix
 from lastmetre.gbcs.dlms import (
@@ -219,6 +219,8 @@ class Esme:
             case AccessRequest() as request:
                 specs = [spec for spec, _value in request.items]
                 fine = belongs(case.name, specs, in_order=case.critical)
+                # A code said twice in one Command would be credited twice.
+                fine = fine and (case.lane is not Lane.TOP_UP or len(specs) == 1)
             case Asn1(value=command):
                 fine = self._own.belongs(accepted, command)
             case _:

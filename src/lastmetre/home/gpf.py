@@ -135,7 +135,7 @@ class Gpf(Gsme):
             self._take(worked, header.message_code, header.originator_counter, now)
 
     def _take(self, payload: Gbz, message_code: int, counter: int, now: int) -> None:
-        state = self.scheduled(payload, message_code, counter, now)
+        state = self.scheduled(self.state, payload, message_code, counter, now)
         if state is None:
             state, _answers, _all = execute(self.state, payload, self._proxy_context(now, message_code))
         self._happen(state, now)

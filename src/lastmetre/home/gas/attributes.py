@@ -40,6 +40,8 @@ class Row:
 SUMMATION: Final = (METERING, 0x0000)
 SUPPLY_STATUS: Final = (METERING, 0x0014)
 BATTERY: Final = (METERING, 0x0205)
+FIRMWARE: Final = (METERING, 0x0206)
+"""Read by GCS38: the version of the firmware in force."""
 BILL_TO_DATE: Final = (METERING, 0x0A00)
 SITE_ID: Final = (METERING, 0x0307)
 CONFIGURATION: Final = (PREPAYMENT, 0x0000)
@@ -106,7 +108,7 @@ ATTRIBUTES: Final[Mapping[Key, Row]] = {
     **{key: Row(f"CurrentTier{number}SummationDelivered", U48) for number, key in enumerate(TIER_SUMMATIONS, 1)},
     **{key: Row(f"CurrentNoTierBlock{number}Summation", U48) for number, key in enumerate(BLOCK_SUMMATIONS, 1)},
     BATTERY: Row("RemainingBatteryLifeDays", U16, 3_650),
-    (METERING, 0x0206): Row("CurrentMeterID", OCTETS, bytes.fromhex("01000000")),
+    FIRMWARE: Row("CurrentMeterID", OCTETS, bytes(4)),
     (METERING, 0x0300): Row("UnitOfMeasure", ENUM8, 1),
     (METERING, 0x0301): Row("Multiplier", U24, 1),
     (METERING, 0x0302): Row("Divisor", U24, 1_000),
@@ -137,7 +139,7 @@ ATTRIBUTES: Final[Mapping[Key, Row]] = {
     DEBT_PERCENTAGE: Row("DebtRecoveryTopUpPercentage3", U16),
 }
 
-DERIVED: Final = frozenset({SUPPLY_STATUS, EMERGENCY_REMAINING, TOTAL_DEBT})
+DERIVED: Final = frozenset({SUPPLY_STATUS, EMERGENCY_REMAINING, TOTAL_DEBT, FIRMWARE})
 """Read from the state, never stored."""
 
 

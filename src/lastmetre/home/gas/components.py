@@ -11,8 +11,8 @@ Rules this module keeps (reference: gbcs-messages 8.1, 8.3, 10.3, and the shapes
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Final, TypeAlias
 
 from lastmetre.gbcs.datetimes import zigbee_from_unix
@@ -44,7 +44,8 @@ QUIET_READS: Final = frozenset({0x0074, 0x009F, 0x00B6, 0x00B8})
 QUIET_COMMANDS: Final = frozenset(
     {
         "PublishDayProfile", "PublishWeekProfile", "PublishSeasons", "PublishSpecialDays", "ChangePaymentModeResponse",
-        "PublishEventLog", "PublishSnapshot", "PublishPrepaySnapshot", "GetSampledDataResponse",
+        "PublishEventLog", "PublishSnapshot", "PublishPrepaySnapshot", "GetSampledDataResponse", "PublishTopUpLog",
+        "PublishDebtLog",
     }
 )  # fmt: skip
 
@@ -62,6 +63,10 @@ class Context:
     now: int
     message_code: int
     top_up: TopUp
+    faults: Mapping[int, int] = field(default_factory=dict)
+    """For test benches: items that fail, with their status. Attributes that are read count as an item each."""
+    earliest: int | None = None
+    """The From Date Time of the component, seconds since 2000."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,30 +86,53 @@ def execute(state: GasState, payload: Gbz, context: Context) -> tuple[GasState, 
     answers: list[Component] = []
     stopped = False
     succeeded = True
+    item = 0
     for component in payload.components:
+        first, item = item, item + _size(component)
         if stopped:
             answers.append(_answer(component, NOT_EXECUTED, context))
             continue
-        state, bodies, status = _execute_one(state, component, context)
+        state, bodies, status = _execute_one(state, component, context, first)
         answers += [_answer(component, body, context) for body in bodies]
         succeeded &= status == SUCCESS
         stopped = status not in {SUCCESS, NOT_FOUND}
     return state, Gbz(tuple(answers)), succeeded
 
 
-def _execute_one(state: GasState, component: Component, context: Context) -> tuple[GasState, tuple[ZclBody, ...], int]:
+def _size(component: Component) -> int:
+    """How many items a component counts for."""
+    return len(component.body.attribute_ids) if isinstance(component.body, ReadAttributes) else 1
+
+
+def _execute_one(
+    state: GasState, component: Component, context: Context, first: int
+) -> tuple[GasState, tuple[ZclBody, ...], int]:
     body = component.body
     if isinstance(body, ReadAttributes):
-        records = tuple(_record(state, component.cluster, number) for number in body.attribute_ids)
+        records = tuple(
+            AttributeRecord(number, context.faults[item])
+            if item in context.faults
+            else _record(state, component.cluster, number)
+            for item, number in enumerate(body.attribute_ids, first)
+        )
         worst = max((record.status for record in records), default=SUCCESS)
         return state, (ReadAttributesResponse(records),), worst
+    if first in context.faults:
+        status = context.faults[first]
+        own = FAILED_ANSWERS.get(body.name) if isinstance(body, ZclCommand) else None
+        return state, (own or DefaultResponse(component.command_id, status),), status
     handler = HANDLERS.get(body.name) if isinstance(body, ZclCommand) else None
     if handler is None or not isinstance(body, ZclCommand):
         return state, (DefaultResponse(component.command_id, UNSUPPORTED),), UNSUPPORTED
-    done = handler(state, body, context)
+    done = handler(state, body, replace(context, earliest=component.from_date_time))
     if done.bodies:
         return done.state, done.bodies, done.status
     return done.state, (DefaultResponse(body.command_id, done.status),), done.status
+
+
+NO_SAMPLE: Final = 0xFFFF
+FAILED_ANSWERS: Final = {"StartSampling": zcl_command("StartSamplingResponse", sample_id=NO_SAMPLE)}
+"""Requests whose failure has a form of its own (published GCS31)."""
 
 
 def _record(state: GasState, cluster: int, number: int) -> AttributeRecord:
@@ -407,6 +435,26 @@ def _samples(state: GasState, command: ZclCommand, context: Context) -> Done:
     return Done(state, NOT_FOUND) if found is None else Done(state, bodies=(found,))
 
 
+def _start_sampling(state: GasState, command: ZclCommand, context: Context) -> Done:
+    """GCS31: the network data log begins now; its start time is taken from the meter's clock (DESIGN CHOICE)."""
+    if _int(command, "type") != 0:
+        return Done(state, FAILURE, (FAILED_ANSWERS["StartSampling"],))
+    begun = history.start_network_log(state, _int(command, "interval_s"), _int(command, "max_samples"), context.now)
+    if begun is None:
+        return Done(state, FAILURE, (FAILED_ANSWERS["StartSampling"],))
+    return Done(begun, bodies=(zcl_command("StartSamplingResponse", sample_id=history.NETWORK_SAMPLE),))
+
+
+def _top_up_log(state: GasState, command: ZclCommand, context: Context) -> Done:
+    found = history.top_ups(state, command, context.earliest)
+    return Done(state, NOT_FOUND) if found is None else Done(state, bodies=(found,))
+
+
+def _debt_log(state: GasState, command: ZclCommand, context: Context) -> Done:
+    found = history.debt_payments(state, command, context.earliest)
+    return Done(state, NOT_FOUND) if found is None else Done(state, bodies=(found,))
+
+
 # --- device management, messages, logs -------------------------------------------------------------------------------
 
 
@@ -517,6 +565,9 @@ HANDLERS: Final[dict[str, Handler]] = {
     "GetSnapshot": _snapshot,
     "GetPrepaySnapshot": _snapshot,
     "GetSampledData": _samples,
+    "StartSampling": _start_sampling,
+    "GetTopUpLog": _top_up_log,
+    "GetDebtRepaymentLog": _debt_log,
     "GetEventLog": _read_log,
     "ClearEventLogRequest": _clear_log,
 }

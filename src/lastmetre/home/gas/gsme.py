@@ -4,6 +4,7 @@ Rules this module keeps:
 
 * Whatever arrives goes through ``gbcs.acceptance``; there is no other way in. The road is not known here.
 * Counter and effect are saved in one step, before the Response leaves.
+* A Command whose parts are not those of its use case is refused whole.
 * A refused Command changes nothing but the security log, and is answered by no Response; some refusals raise an Alert.
 * A CS01b Command takes its UTRN counter whether or not its code is credited, as at the electricity meter. A code typed
   in at the PPMID (PCS01) takes its counter when it is credited: its Response is under the PPMID's own counter.
@@ -20,12 +21,13 @@ from typing import TYPE_CHECKING, Final, assert_never
 from lastmetre.gbcs.acceptance import (
     Accepted,
     AcceptedFromPartner,
+    Reason,
     Refused,
     accept_command,
     accept_from_partner,
 )
-from lastmetre.gbcs.asn1 import Asn1, ClockResponse, SetClock, encode_asn1
-from lastmetre.gbcs.catalogue import Role
+from lastmetre.gbcs.asn1 import Asn1, ClockResponse, DeviceType, SetClock, encode_asn1
+from lastmetre.gbcs.catalogue import Role, UseCaseKind, catalogue
 from lastmetre.gbcs.certificates import parse_certificate
 from lastmetre.gbcs.datetimes import (
     date_time_from_unix,
@@ -36,6 +38,7 @@ from lastmetre.gbcs.datetimes import (
 )
 from lastmetre.gbcs.errors import GbcsDecodeError, GbcsError
 from lastmetre.gbcs.gbz import (
+    CODE_BILLING_LOG,
     CODE_FUTURE_DATED,
     Component,
     EncryptedZcl,
@@ -49,15 +52,25 @@ from lastmetre.gbcs.keys import KeyUse, SharedSecret
 from lastmetre.gbcs.message import Cra, GroupingHeader, OtherInformation, read_header
 from lastmetre.gbcs.protect import CryptoRefused, encrypt_attribute, encryption_key, seal, signed_df, unsigned_df
 from lastmetre.gbcs.utrn import Utrn, UtrnRefused, check_utrn, complete_counter
-from lastmetre.gbcs.zcl import DefaultResponse, ZclCommand
+from lastmetre.gbcs.zcl import DefaultResponse, ZclCommand, encode_zcl
 from lastmetre.han import Reported
 from lastmetre.home.gas import attributes as zcl
-from lastmetre.home.gas import money
-from lastmetre.home.gas.components import FAILURE, Context, execute, payment_mode_response, plaintext_of
+from lastmetre.home.gas import history, money
+from lastmetre.home.gas.components import (
+    FAILURE,
+    FROM_SERVER,
+    QUIET,
+    Context,
+    execute,
+    payment_mode_response,
+    plaintext_of,
+)
 from lastmetre.home.gas.state import EVENT_LOG, SECURITY_LOG, GasState, Pending, decode_state, encode_state
+from lastmetre.home.gas.use_case_parts import belongs
+from lastmetre.home.own_commands import OwnCommands, generate_key
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from cryptography.hazmat.primitives.asymmetric import ec
 
@@ -66,23 +79,18 @@ if TYPE_CHECKING:
     from lastmetre.home.identity import DeviceIdentity
     from lastmetre.home.ports import DeviceStore, Tell
 
-_READS: Final = {
-    0x0014, 0x0074, 0x0075, 0x0076, 0x0077, 0x0078, 0x007B, 0x0082, 0x0084, 0x0089, 0x008D, 0x0096, 0x009D, 0x009E,
-    0x009F, 0x00A1, 0x00B5, 0x00B6, 0x00B8, 0x00BF, 0x00C3, 0x00DA, 0x00F1, 0x00FB, 0x012A,
-}  # fmt: skip
-_CHANGES: Final = {
-    0x0015, 0x006B, 0x006C, 0x006D, 0x006E, 0x006F, 0x0070, 0x0071, 0x0073, 0x007C, 0x007D, 0x007E, 0x007F, 0x0081,
-    0x0083, 0x0085, 0x0086, 0x0087, 0x0088, 0x0090, 0x0097, 0x009B, 0x00A3, 0x00AD, 0x00B4, 0x00C0, 0x00C2, 0x00D8,
-    0x00FC,
-}  # fmt: skip
-SUPPORTED: Final = frozenset(_READS | _CHANGES)
-"""What this meter executes today. Anything else that is authentic is answered with the 8F85 Alert."""
+SUPPORTED: Final = frozenset(
+    code
+    for code, case in catalogue().items()
+    if "GSME" in case.devices and case.kind is UseCaseKind.COMMAND and case.payload in {"GBZ", "ASN.1"}
+)
+"""What this meter executes: every Command of the catalogue that is for a gas meter. Others get the 8F85 Alert."""
 FUTURE_DATABLE: Final = frozenset({0x006B, 0x006C, 0x006D, 0x006F, 0x00A3})
 """Codes with 00CD Alerts in the published messages (gbcs-messages 10.3)."""
 ENCRYPTED: Final = frozenset(
     {
-        *((code, zcl.METERING) for code in (0x0074, 0x0076, 0x0077, 0x0078, 0x00B6, 0x00B8, 0x00C3)),
-        *((code, zcl.PREPAYMENT) for code in (0x0075, 0x0076, 0x0096, 0x00C3)),
+        *((code, zcl.METERING) for code in (0x0074, 0x0076, 0x0077, 0x0078, 0x0079, 0x00A0, 0x00B6, 0x00B8, 0x00C3)),
+        *((code, zcl.PREPAYMENT) for code in (0x0075, 0x0076, 0x0096, 0x00C3, 0x00C4)),
     }
 )
 """Use case and cluster of the answers that are encrypted for their reader (gbcs-messages 11.4)."""
@@ -90,6 +98,10 @@ CANCELLED: Final = frozenset({0xFFFFFFFF, 0xFFFFFFFE})
 ACTIONED, NOT_ACTIONED = 0x8154, 0x8155
 EXECUTED, EXECUTION_FAILED = 0x8F66, 0x8F67
 GENERIC_CRITICAL_ALERT: Final = 0x1000
+COUNTER_OF_COMMAND: Final = frozenset({0x00A0, 0x00C4})
+"""Codes whose secret answers to an unknown party are under the Command's own counter (gbcs-messages 11.3, 17.2)."""
+CLOCK_NEVER_SET: Final = 0x01
+BILLING_UPDATED: Final = 0x8F0A
 PENNY: Final = 1_000
 """Thousandths of a penny in a penny."""
 
@@ -98,6 +110,7 @@ class Gsme:
     """One gas meter. ``receive`` takes a GBCS message and returns those it sends in answer."""
 
     device_type = "GSME"
+    own_kind = DeviceType.GSME
     supported = SUPPORTED
 
     def __init__(
@@ -108,11 +121,14 @@ class Gsme:
         *,
         new: GasState,
         partners: Mapping[bytes, Certificate] | None = None,
+        faults: Mapping[int, int] | None = None,
+        new_key: Callable[[], ec.EllipticCurvePrivateKey] = generate_key,
     ) -> None:
-        self._identity = identity
+        self._made_with = identity
         self._store = store
         self._tell = tell
-        self.partners = dict(partners or {})
+        self._faults = faults or {}
+        self._own = OwnCommands(identity, self.own_kind, new_key, self._faults, dict(partners or {}))
         saved = store.load()
         self.state = decode_state(saved) if saved is not None else new
         if saved is None:
@@ -123,12 +139,22 @@ class Gsme:
     @property
     def entity_id(self) -> bytes:
         """The meter's identifier."""
-        return self._identity.entity_id
+        return self._made_with.entity_id
 
     @property
     def trust_anchors(self) -> Mapping[tuple[Role, KeyUse], Certificate]:
-        """The certificates it holds."""
-        return self._identity.trust_anchors
+        """The certificates it holds now."""
+        return self._own.anchors(self.state)
+
+    @property
+    def partners(self) -> Mapping[bytes, Certificate]:
+        """The devices it is joined with by method C, with their key agreement certificates."""
+        return self._own.partners_of(self.state)
+
+    @property
+    def _identity(self) -> DeviceIdentity:
+        """The keys of now."""
+        return self._own.identity(self.state)
 
     @property
     def counters(self) -> CounterState:
@@ -148,6 +174,9 @@ class Gsme:
     def receive(self, data: bytes, now: int) -> list[bytes]:
         """Judge one message; execute it once if it is accepted. ``now`` is UTC, Unix seconds, of the hub's clock."""
         verdict = accept_from_partner(data, self) if self._is_from_partner(data) else accept_command(data, self)
+        if not isinstance(verdict, Refused) and not self._is_content(verdict):
+            words = f"is not the content of {verdict.use_case.name}"
+            verdict = Refused(Reason.CONTENT_REFUSED, verdict.message.header, words)
         match verdict:
             case Accepted() | AcceptedFromPartner():
                 return self._execute(verdict, now)
@@ -156,10 +185,30 @@ class Gsme:
             case _:
                 assert_never(verdict)
 
+    def _is_content(self, verdict: Accepted | AcceptedFromPartner) -> bool:
+        """Whether the content is this use case's; gbcs.acceptance knows only whether it can be read."""
+        payload = verdict.payload
+        if isinstance(payload, Gbz):
+            return belongs(verdict.message.header.message_code, payload)
+        return isinstance(verdict, Accepted) and isinstance(payload, Asn1) and self._own.belongs(verdict, payload.value)
+
     def tick(self, now: int) -> list[bytes]:
         """Execute what is due and take the charges of the days that ended; Alerts come out."""
+        newest = max((_id_of(pair) for pair in self.state.snapshots), default=0)
         state = money.accrue(self.state, self.clock(now))
         alerts: list[bytes] = []
+        for pair in state.snapshots:
+            if _id_of(pair) > newest and pair[0]["cause"] == history.BILLING:
+                state, more = self._billed(state, pair[0])
+                alerts += more
+        for command in state.pending_commands:
+            if command.at <= self.clock(now):
+                rest = tuple(each for each in state.pending_commands if each is not command)
+                state, alert, code = self._own.execute_due(
+                    replace(state, pending_commands=rest), command, clock_set=self._is_clock_set(state)
+                )
+                state = state.noting(EVENT_LOG, code, command.at)
+                alerts.append(alert)
         for pending in sorted(state.pending, key=lambda entry: entry.at):
             if pending.at <= self.clock(now):
                 state, more = self._due(state, pending, now)
@@ -169,6 +218,26 @@ class Gsme:
             self._keep(state)
             self._tell_changes(before)
         return alerts
+
+    def _billed(self, state: GasState, snapshot: ZclCommand) -> tuple[GasState, list[bytes]]:
+        """GCS53: the newest entry of the billing data log, encrypted for the supplier under the Alert's own counter."""
+        supplier = self.trust_anchors.get((Role.SUPPLIER, KeyUse.KEY_AGREEMENT))
+        time = snapshot["time"]
+        if supplier is None or supplier.entity_id is None or not isinstance(time, int):
+            return state, []
+        counter = state.alert_counter + 1
+        state = replace(state, alert_counter=counter).noting(EVENT_LOG, BILLING_UPDATED, unix_from_zigbee(time))
+        key = encryption_key(
+            self.agree(supplier.public_key), device_id=self.entity_id, counter=counter, recipient_id=supplier.entity_id
+        )
+        wire = encrypt_attribute(encode_zcl(snapshot), key, self.entity_id)
+        body = EncryptedZcl.from_wire(snapshot.command_id, 0, wire)
+        entry = Component(snapshot.cluster, FROM_SERVER | QUIET | 0x01, 0, body)
+        return state, self._alert(counter, CODE_BILLING_LOG, encode_gbz_alert(GbzAlert(BILLING_UPDATED, time, entry)))
+
+    @staticmethod
+    def _is_clock_set(state: GasState) -> bool:
+        return not state.clock_status & CLOCK_NEVER_SET
 
     def clock(self, now: int) -> int:
         """The meter's own time."""
@@ -224,17 +293,17 @@ class Gsme:
 
     def _execute(self, accepted: Accepted | AcceptedFromPartner, now: int) -> list[bytes]:
         before = self.state
-        state, content, succeeded = self._do(accepted, now)
         header = accepted.message.header
         if isinstance(accepted, Accepted):
-            lane = accepted.use_case.lane
-            # The lane is taken up again from the state: a top-up may have noted its code's counter already.
-            if not state.counters.refuses(accepted.role, lane, header.originator_counter):
-                state = replace(
-                    state, counters=state.counters.with_accepted(accepted.role, lane, header.originator_counter)
-                )
-            response = self._identity.response(accepted, content, date_time_from_unix(self.clock(now)))
+            identity, anchors, own_counter = self._identity, self.trust_anchors, self._own_counter(header)
+            # The counter first: an update of credentials may set it anew.
+            counters = before.counters.with_accepted(accepted.role, accepted.use_case.lane, header.originator_counter)
+            state = replace(before, counters=counters, alert_counter=own_counter or before.alert_counter)
+            state, content, succeeded = self._do(state, accepted, now)
+            when = date_time_from_unix(self.clock(now))
+            response = identity.response(accepted, content, when, own_counter=own_counter, trust_anchors=anchors)
         else:
+            state, content, succeeded = self._do(before, accepted, now)
             marks = {**state.partner_counters, accepted.partner_id: header.originator_counter}
             code = header.message_code.to_bytes(2, "big")
             state = replace(state, partner_counters=marks).noting(
@@ -254,31 +323,49 @@ class Gsme:
         self._tell("meter_answered", device_id=self.entity_id.hex(), message=response.hex())
         return [response]
 
-    def _do(self, accepted: Accepted | AcceptedFromPartner, now: int) -> tuple[GasState, bytes, bool]:
+    def _own_counter(self, header: GroupingHeader) -> int | None:
+        """A counter of the meter's own, for data encrypted to a party whose certificate came along (11.3)."""
+        code, other = header.message_code, header.other_information
+        if other.supplementary_certificate is None or code in COUNTER_OF_COMMAND:
+            return None
+        return self.state.alert_counter + 1
+
+    def _do(self, state: GasState, accepted: Accepted | AcceptedFromPartner, now: int) -> tuple[GasState, bytes, bool]:
         """The state after a Command, the content of its Response, and whether all of it succeeded."""
         header, payload = accepted.message.header, accepted.payload
         if isinstance(payload, Asn1) and isinstance(payload.value, SetClock):
-            return self._set_clock(payload.value, now)
+            return self._set_clock(state, payload.value, now)
+        if isinstance(payload, Asn1) and isinstance(accepted, Accepted):
+            return self._do_own(state, accepted, payload.value, now)
         if not isinstance(payload, Gbz):  # the catalogue promises one or the other for every supported code
             raise TypeError(f"{accepted.use_case.name} carries no GBZ payload")
         context = self._context(header, now, is_partner=isinstance(accepted, AcceptedFromPartner))
-        scheduled = self.scheduled(payload, header.message_code, header.originator_counter, now)
+        scheduled = self.scheduled(state, payload, header.message_code, header.originator_counter, now)
         if scheduled is not None:
-            _tried, answers, succeeded = execute(self.state, payload, context)
+            _tried, answers, succeeded = execute(state, payload, context)
             if _is_cancelling(payload):
-                return scheduled, encode_gbz(_with_modes_of(self.state, answers)), True
-            return scheduled if succeeded else self.state, encode_gbz(answers), succeeded
-        tried, answers, succeeded = execute(self.state, payload, context)
+                return scheduled, encode_gbz(_with_modes_of(state, answers)), True
+            return scheduled if succeeded else state, encode_gbz(answers), succeeded
+        tried, answers, succeeded = execute(state, payload, context)
         return tried, encode_gbz(self._encrypted(header, answers)), succeeded
 
-    def scheduled(self, payload: Gbz, message_code: int, counter: int, now: int) -> GasState | None:
+    def _do_own(self, state: GasState, accepted: Accepted, command: object, now: int) -> tuple[GasState, bytes, bool]:
+        """A Command about the meter itself: credentials, keys, joins, firmware."""
+        at = self.clock(now)
+        state, answer, succeeded, event = self._own.execute(
+            state, accepted, command, at, clock_set=self._is_clock_set(state)
+        )
+        state = state if event is None else state.noting(EVENT_LOG, event, at)
+        return state, encode_asn1(Asn1(answer)), succeeded
+
+    def scheduled(self, state: GasState, payload: Gbz, message_code: int, counter: int, now: int) -> GasState | None:
         """The state with a Command kept for later, or with one cancelled; ``None`` for what is to be done now."""
         times = _times(payload) if message_code in FUTURE_DATABLE else ()
         if times and _is_cancelling(payload):
-            kept = tuple(entry for entry in self.state.pending if entry.message_code != message_code)
-            return replace(self.state, pending=kept)
+            kept = tuple(entry for entry in state.pending if entry.message_code != message_code)
+            return replace(state, pending=kept)
         later = [unix_from_zigbee(at) for at in times if at not in CANCELLED and unix_from_zigbee(at) > self.clock(now)]
-        return _with_pending(self.state, Pending(max(later), message_code, counter, payload)) if later else None
+        return _with_pending(state, Pending(max(later), message_code, counter, payload)) if later else None
 
     def _due(self, state: GasState, pending: Pending, now: int) -> tuple[GasState, list[bytes]]:
         """A Command whose time has come: executed, and an Alert for each part that bears a time."""
@@ -354,10 +441,10 @@ class Gsme:
 
     # --- clock ---
 
-    def _set_clock(self, command: SetClock, now: int) -> tuple[GasState, bytes, bool]:
+    def _set_clock(self, state: GasState, command: SetClock, now: int) -> tuple[GasState, bytes, bool]:
         """GCS28: take the hub's time when it lies within the supplier's bounds (DESIGN CHOICE: else keep one's own)."""
         within = unix_from_generalized(command.not_before) <= now <= unix_from_generalized(command.not_after)
-        state = replace(self.state, clock_offset_s=0, clock_status=0) if within else self.state
+        state = replace(state, clock_offset_s=0, clock_status=0) if within else state
         answer = ClockResponse(generalized_from_unix(now + state.clock_offset_s), 0 if within else 1)
         return state, encode_asn1(Asn1(answer)), within
 
@@ -367,7 +454,7 @@ class Gsme:
         def top_up(state: GasState, digits: bytes, _source: int) -> tuple[GasState, int | None]:
             return self._top_up(state, digits, None if is_partner else header.originator_counter, now)
 
-        return Context(self.clock(now), header.message_code, top_up)
+        return Context(self.clock(now), header.message_code, top_up, self._faults)
 
     def _top_up(
         self, state: GasState, digits: bytes, originator_counter: int | None, now: int
@@ -379,7 +466,7 @@ class Gsme:
         given = 0 if originator_counter is None else originator_counter >> 32
         try:
             utrn = Utrn.parse(digits.decode("ascii", "replace"))
-            counter = complete_counter(utrn.counter_bits, max(state.counters.utrn_highest, given))
+            counter = complete_counter(utrn.counter_bits, max(self.state.counters.utrn_highest, given))
             check_utrn(
                 utrn,
                 originator_counter=counter << 32,
@@ -392,8 +479,10 @@ class Gsme:
             return state, None
         if originator_counter is not None and counter << 32 != originator_counter:
             return state, None
-        if state.counters.refuses_utrn(counter) or not money.fits(state, amount):
+        # The cache of before: a CS01b Command's counter is in the state's already.
+        if self.state.counters.refuses_utrn(counter) or not money.fits(state, amount):
             return state, None
+        state = history.paid(state, digits, amount, self.clock(now))
         state = money.credit(state, amount, self.clock(now), is_payment=True)
         if originator_counter is None:
             state = replace(state, counters=state.counters.with_utrn(counter))
@@ -422,7 +511,7 @@ class Gsme:
         return Gbz(tuple(out))
 
     def _reader_key(self, header: GroupingHeader) -> bytes | None:
-        """The key agreed with whoever the data is for: the originator, or the party it speaks for."""
+        """The key agreed with whoever the data is for: the originator, or the party it speaks for (11.3)."""
         other = header.other_information
         reader_id = other.supplementary_remote_party_id or header.business_originator_id
         public_key = self._reader(reader_id, other.supplementary_certificate)
@@ -431,7 +520,7 @@ class Gsme:
         return encryption_key(
             self.agree(public_key),
             device_id=self.entity_id,
-            counter=header.originator_counter,
+            counter=self._own_counter(header) or header.originator_counter,
             recipient_id=reader_id,
         )
 
@@ -447,6 +536,12 @@ class Gsme:
         except GbcsError:
             return None
         return brought.public_key if brought.entity_id == reader_id else None
+
+
+def _id_of(pair: tuple[ZclCommand, ZclCommand]) -> int:
+    number = pair[0]["id"]
+    assert isinstance(number, int)
+    return number
 
 
 def _answer_to(command: GroupingHeader) -> GroupingHeader:

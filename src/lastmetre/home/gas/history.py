@@ -2,7 +2,8 @@
 
 A snapshot holds registers and balances as they stood when a day, a billing period, a payment mode or a tariff ended;
 its cause says which (bits of Smart Energy's SnapshotCause, from memory: INFERENCE, borne out by the causes the
-published Commands ask for). The profile counts litres by half-hour.
+published Commands ask for). The profile counts litres by half-hour, the daily consumption log by day, and the network
+data log in the intervals that GCS31 asked for, from then on and as many of them.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, Final
 from lastmetre.gbcs.datetimes import unix_from_zigbee, zigbee_from_unix
 from lastmetre.gbcs.zcl import zcl_command
 from lastmetre.home.gas import attributes as zcl
+from lastmetre.home.gas.state import NetworkLog
 
 if TYPE_CHECKING:
     from lastmetre.gbcs.zcl import ZclCommand
@@ -30,6 +32,13 @@ PROFILE_MAX: Final = 48 * 31
 SAMPLES_MAX: Final = 1_000
 METERING_PAYLOAD: Final = 6
 NOT_RECORDED: Final = 0xFFFFFF
+DAY_S: Final = 86_400
+DAYS_MAX: Final = 731
+"""Days of the daily consumption log: as many as the published GCS61 asks for."""
+PROFILE_SAMPLE, DAILY_SAMPLE, NETWORK_SAMPLE = 0, 1, 2
+"""Sample ids of GetSampledData, as the published Commands have them."""
+PAYMENTS_MAX: Final = 10
+"""Top-ups and debt payments kept. DESIGN CHOICE, as at the electricity meter."""
 
 
 def take(state: GasState, cause: int, at: int) -> GasState:
@@ -80,32 +89,108 @@ def find(state: GasState, ask: ZclCommand, *, money: bool) -> ZclCommand | None:
 
 
 def count(state: GasState, litres: int, at: int) -> GasState:
-    """The profile with some litres more in its half-hour."""
+    """The profile, the daily log and the network data log with some litres more."""
     slot = at // HALF_HOUR_S
     past = dict(state.profile)
     past[slot] = min(past.get(slot, 0) + litres, NOT_RECORDED - 1)
-    return replace(state, profile=tuple((s, used) for s, used in sorted(past.items()) if s > slot - PROFILE_MAX))
+    state = replace(state, profile=tuple((s, used) for s, used in sorted(past.items()) if s > slot - PROFILE_MAX))
+    return _count_network(count_day(state, litres, at), litres, at)
+
+
+def count_day(state: GasState, litres: int, at: int) -> GasState:
+    """The daily log with some litres more."""
+    day = at // DAY_S
+    past = dict(state.daily)
+    past[day] = min(past.get(day, 0) + litres, NOT_RECORDED - 1)
+    return replace(state, daily=tuple((d, used) for d, used in sorted(past.items()) if d > day - DAYS_MAX))
+
+
+def _count_network(state: GasState, litres: int, at: int) -> GasState:
+    network = state.network
+    if network is None or at < network.start:
+        return state
+    slot = (at - network.start) // network.interval_s
+    if slot >= network.samples_max:
+        return state
+    counts = dict(network.counts)
+    counts[slot] = min(counts.get(slot, 0) + litres, NOT_RECORDED - 1)
+    return replace(state, network=replace(network, counts=tuple(sorted(counts.items()))))
+
+
+def start_network_log(state: GasState, interval_s: int, samples_max: int, at: int) -> GasState | None:
+    """A new network data log in the place of the old; ``None`` for one that would hold nothing."""
+    if interval_s <= 0 or not 0 < samples_max <= SAMPLES_MAX:
+        return None
+    return replace(state, network=NetworkLog(at, interval_s, samples_max))
 
 
 def samples(state: GasState, ask: ZclCommand, now: int) -> ZclCommand | None:
-    """The half-hours a GetSampledData asks for, those that ended; ``None`` for a sample there is none of."""
-    if _int(ask, "sample_id") != 0 or _int(ask, "type") != 0:
+    """The samples a GetSampledData asks for, of intervals that ended; ``None`` where there is none."""
+    if _int(ask, "type") != 0:
         return None
-    first = -(-unix_from_zigbee(_int(ask, "earliest")) // HALF_HOUR_S)
-    first = max(first, now // HALF_HOUR_S - PROFILE_MAX)
-    ended = max(0, now // HALF_HOUR_S - first)
+    match _int(ask, "sample_id"):
+        case 0:
+            return _sampled(ask, state.profile, (0, HALF_HOUR_S), now // HALF_HOUR_S - PROFILE_MAX, now)
+        case 1:
+            first = min((day for day, _litres in state.daily), default=now // DAY_S)
+            return _sampled(ask, state.daily, (0, DAY_S), first, now)
+        case 2 if state.network is not None:
+            network = state.network
+            end = min(now, network.start + network.samples_max * network.interval_s)
+            return _sampled(ask, network.counts, (network.start, network.interval_s), 0, end)
+        case _:
+            return None
+
+
+def _sampled(
+    ask: ZclCommand, counts: tuple[tuple[int, int], ...], grid: tuple[int, int], lowest: int, now: int
+) -> ZclCommand | None:
+    """Samples on a grid (its start, its interval) from the time asked for, but not before the lowest slot."""
+    start, interval_s = grid
+    first = max(-(-(unix_from_zigbee(_int(ask, "earliest")) - start) // interval_s), lowest)
+    ended = max(0, (now - start) // interval_s - first)
     if not ended:
         return None
-    past = dict(state.profile)
+    past = dict(counts)
     wanted = range(first, first + min(ended, _int(ask, "count"), SAMPLES_MAX))
     return zcl_command(
         "GetSampledDataResponse",
-        id=0,
-        start=zigbee_from_unix(first * HALF_HOUR_S),
+        id=_int(ask, "sample_id"),
+        start=zigbee_from_unix(start + first * interval_s),
         type=0,
-        interval_s=HALF_HOUR_S,
+        interval_s=interval_s % 0x10000,
         samples=[{"value": past.get(slot, 0)} for slot in wanted],
     )
+
+
+def paid(state: GasState, code: bytes, amount: int, at: int) -> GasState:
+    """The state with a credited code in its log."""
+    return replace(state, top_ups=(*state.top_ups, (code, amount, at))[-PAYMENTS_MAX:])
+
+
+def top_ups(state: GasState, ask: ZclCommand, earliest: int | None) -> ZclCommand | None:
+    """GCS15e: the codes credited between two times, the newest first (DESIGN CHOICE); ``None`` for none."""
+    found = [
+        {"code": code, "amount": amount, "time": zigbee_from_unix(at)}
+        for code, amount, at in reversed(state.top_ups)
+        if (earliest or 0) <= zigbee_from_unix(at) <= _int(ask, "latest_end")
+    ]
+    if not found:
+        return None
+    return zcl_command("PublishTopUpLog", index=0, count=1, entries=found[: _int(ask, "count") or len(found)])
+
+
+def debt_payments(state: GasState, ask: ZclCommand, earliest: int | None) -> ZclCommand | None:
+    """GCS15d: what payments paid of one debt, or of all (type FF), between two times; ``None`` for none."""
+    wanted = _int(ask, "type")
+    found = [
+        {"time": zigbee_from_unix(at), "collected": amount, "type": kind, "outstanding": left}
+        for at, amount, kind, left in reversed(state.debt_payments)
+        if (earliest or 0) <= zigbee_from_unix(at) <= _int(ask, "latest_end") and wanted in {kind, 0xFF}
+    ]
+    if not found:
+        return None
+    return zcl_command("PublishDebtLog", index=0, count=1, entries=found[: _int(ask, "debts") or len(found)])
 
 
 def _int(command: ZclCommand, field: str) -> int:

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 DAY_S: Final = 86_400
 CREDIT_ADDED_LOCALLY: Final = 0x810E
+PAYMENT_DEBT: Final = 2
+"""The third debt, which payments pay: its number in the debt log, as the published GCS15d asks for it."""
 
 
 class ValveEvent(Enum):
@@ -101,6 +103,9 @@ def credit(state: GasState, amount: int, now: int, *, is_payment: bool = False) 
         share = min(state.number(zcl.DEBT_AMOUNT[2]), amount * state.number(zcl.DEBT_PERCENTAGE) // 10_000)
         state = state.plus(zcl.DEBT_AMOUNT[2], -share)
         amount -= share
+        if share:
+            line = (now, share, PAYMENT_DEBT, state.number(zcl.DEBT_AMOUNT[2]))
+            state = replace(state, debt_payments=(*state.debt_payments, line)[-history.PAYMENTS_MAX :])
     return settle(state.plus(zcl.CREDIT, amount), now)
 
 

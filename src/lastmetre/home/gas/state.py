@@ -11,11 +11,12 @@ from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import TYPE_CHECKING, Any, Final
 
-from lastmetre.gbcs.catalogue import Role
-from lastmetre.gbcs.counters import CounterState
+import msgspec
+
 from lastmetre.gbcs.gbz import Gbz, decode_gbz, encode_gbz
 from lastmetre.gbcs.zcl import ZclCommand, decode_zcl, encode_zcl
 from lastmetre.home.gas import attributes as zcl
+from lastmetre.home.own_memory import OwnMemory, own_from_store, own_to_store
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
 LOG_MAX: Final = 100
 """Entries of each log; the oldest goes first. DESIGN CHOICE; it keeps a whole log within one Response."""
-STATE_VERSION: Final = 1
+STATE_VERSION: Final = 2
 EVENT_LOG, SECURITY_LOG = 3, 4
 """The logs' numbers in GetEventLog (gbcs-messages 8.3, CS10a and CS10b)."""
 
@@ -63,11 +64,20 @@ class Pending:
 
 
 @dataclass(frozen=True, slots=True)
-class GasState:
+class NetworkLog:
+    """The gas network data log (GCS31): from when, how often, how many samples, and litres by sample."""
+
+    start: int
+    interval_s: int
+    samples_max: int
+    counts: tuple[tuple[int, int], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class GasState(OwnMemory):
     """A gas meter's memory. Money is in thousandths of a penny, volume in thousandths of a cubic metre."""
 
     valve: Valve = Valve.ON
-    counters: CounterState = field(default_factory=CounterState)
     partner_counters: Mapping[bytes, int] = field(default_factory=dict)
     attributes: Mapping[Key, Value] = field(default_factory=dict)
     """What is not in it holds its value when new."""
@@ -83,9 +93,15 @@ class GasState:
     """Metering and prepayment as they stood at the end of a day, a billing period, a mode or a tariff."""
     profile: tuple[tuple[int, int], ...] = ()
     """Litres by half-hour, counted from 1970; half-hours without gas are left out."""
+    daily: tuple[tuple[int, int], ...] = ()
+    """Litres by day, counted from 1970; days without gas are left out."""
+    network: NetworkLog | None = None
+    top_ups: tuple[tuple[bytes, int, int], ...] = ()
+    """Codes that were credited: digits, amount, when."""
+    debt_payments: tuple[tuple[int, int, int, int], ...] = ()
+    """What payments paid of a debt: when, how much, which debt, what remained."""
     charged_until: int = 0
     """The day up to which standing charge and debts were taken; zero before any."""
-    alert_counter: int = 0
     log: tuple[LogEvent, ...] = ()
 
     # --- reading ---
@@ -97,6 +113,8 @@ class GasState:
             return None
         if key == zcl.SUPPLY_STATUS:
             return self.valve.status
+        if key == zcl.FIRMWARE:
+            return self.firmware_version
         if key == zcl.TOTAL_DEBT:
             return zcl.clamped(key, sum(self.number(debt) for debt in zcl.DEBT_AMOUNT))
         if key == zcl.EMERGENCY_REMAINING:
@@ -178,9 +196,8 @@ def encode_state(state: GasState) -> bytes:
     """JSON, versioned."""
     raw = {
         "version": STATE_VERSION,
+        "own": own_to_store(state),
         "valve": state.valve.name,
-        "counters": {role.name: counter for role, counter in state.counters.ordinary},
-        "utrn_cache": state.counters.utrn_cache,
         "partner_counters": {partner.hex(): counter for partner, counter in sorted(state.partner_counters.items())},
         "attributes": [[*key, _write_value(value)] for key, value in sorted(state.attributes.items())],
         "published": {name: [_write_command(c) for c in cs] for name, cs in sorted(state.published.items())},
@@ -190,8 +207,11 @@ def encode_state(state: GasState) -> bytes:
         "clock": [state.clock_offset_s, state.clock_status],
         "snapshots": [[_write_command(metering), _write_command(money)] for metering, money in state.snapshots],
         "profile": state.profile,
+        "daily": state.daily,
+        "network": msgspec.to_builtins(state.network),
+        "top_ups": [[code.hex(), amount, at] for code, amount, at in state.top_ups],
+        "debt_payments": state.debt_payments,
         "charged_until": state.charged_until,
-        "alert_counter": state.alert_counter,
         "log": [[entry.log, entry.event_id, entry.at, entry.data.hex()] for entry in state.log],
     }
     return json.dumps(raw).encode()
@@ -202,10 +222,8 @@ def decode_state(data: bytes) -> GasState:
     raw = json.loads(data)
     if raw["version"] != STATE_VERSION:
         raise ValueError(f"gas meter state version {raw['version']} is not {STATE_VERSION}")
-    marks = tuple(sorted((Role[name], counter) for name, counter in raw["counters"].items()))
     return GasState(
         valve=Valve[raw["valve"]],
-        counters=CounterState(marks, tuple(raw["utrn_cache"])),
         partner_counters={bytes.fromhex(partner): counter for partner, counter in raw["partner_counters"].items()},
         attributes={(cluster, number): _read_value(value) for cluster, number, value in raw["attributes"]},
         published={name: tuple(_read_command(c) for c in commands) for name, commands in raw["published"].items()},
@@ -218,7 +236,11 @@ def decode_state(data: bytes) -> GasState:
         clock_status=raw["clock"][1],
         snapshots=tuple((_read_command(metering), _read_command(money)) for metering, money in raw["snapshots"]),
         profile=tuple((slot, litres) for slot, litres in raw["profile"]),
+        daily=tuple((day, litres) for day, litres in raw["daily"]),
+        network=msgspec.convert(raw["network"], NetworkLog | None),
+        top_ups=tuple((bytes.fromhex(code), amount, at) for code, amount, at in raw["top_ups"]),
+        debt_payments=tuple((at, paid, kind, left) for at, paid, kind, left in raw["debt_payments"]),
         charged_until=raw["charged_until"],
-        alert_counter=raw["alert_counter"],
         log=tuple(LogEvent(log, event, at, bytes.fromhex(payload)) for log, event, at, payload in raw["log"]),
+        **own_from_store(raw["own"]),
     )
