@@ -70,9 +70,8 @@ class Security:
         self._links[peer] = _cipher(key)
 
     def forget(self, peer: bytes) -> None:
-        """A node left: its link key and its counters are of no use any more."""
+        """A node left: its link key is of no use any more. Its counters stay: what was heard once stays a replay."""
         self._links.pop(peer, None)
-        self._heard = {key: counter for key, counter in self._heard.items() if key[0] != peer}
 
     def has_link(self, peer: bytes) -> bool:
         """Whether frames to this node are secured by a link key, too."""

@@ -22,6 +22,8 @@ from lastmetre.han import (
     Flag,
     Heard,
     Hub,
+    JoinAsked,
+    JoinStatus,
     LocalChangeSupply,
     Medium,
     MessageAsked,
@@ -54,6 +56,7 @@ if TYPE_CHECKING:
     from lastmetre.home.gpf import Gpf
     from lastmetre.home.hht import HhtDesk
     from lastmetre.home.ports import Tell
+    from lastmetre.home.ppmid import Ppmid
 
 COORDINATOR: Final = 0x0000
 ON_THE_WAY_MAX: Final = 256
@@ -94,6 +97,10 @@ class Parts:
     gpf: Gpf | None = None
     neighbours: Mapping[bytes, Neighbour] = field(default_factory=dict)
     desk: HhtDesk | None = None
+    terminals: Mapping[bytes, Neighbour] = field(default_factory=dict)
+    """Hand-held terminals that may join while the desk is open: those an Inter-PAN session could end well for."""
+    ppmid: Ppmid | None = None
+    """The PPMID, where it is not a process of its own."""
 
 
 class _Inside(Protocol):
@@ -130,6 +137,8 @@ class Premises:
         }
         if gas is not None:
             cores[gas.radio.node.short_address] = gas.radio
+        if self.parts.ppmid is not None:
+            cores[self.parts.ppmid.radio.node.short_address] = self.parts.ppmid.radio
         self.medium: Medium[Event] = Medium(cores)
         inside: list[_Inside] = [part for part in (self.parts.chf, self.parts.gpf) if part is not None]
         self._inside = {part.entity_id: part for part in inside}
@@ -138,14 +147,23 @@ class Premises:
         self._taps = BlockDoor(), BlockDoor()
         self._on_the_way: dict[int, Deliver] = {}
         if self.parts.chf is not None:
+            self._recall_terminal(self.parts.chf)
             self.parts.chf.on_change = self._log_changed
             self._log_changed(self.parts.chf.state)
 
+    def _recall_terminal(self, chf: Chf) -> None:
+        """A terminal that was listed before a power cut may go on, for what is left of its hours."""
+        listed = chf.state.hht
+        if listed is not None and listed.device_id in self.parts.terminals:
+            self._neighbours[listed.device_id] = self.parts.terminals[listed.device_id]
+
     def happened(self, heard: Heard[Event], now: float, at: int) -> None:
         """React to one event. ``now`` is the medium's clock, ``at`` UTC in Unix seconds."""
-        gas = self.parts.gas
+        gas, ppmid = self.parts.gas, self.parts.ppmid
         if heard.short_address == COORDINATOR:
             self._at_hub(heard.event, now, at)
+        elif ppmid is not None and heard.short_address == ppmid.radio.node.short_address:
+            ppmid.happened(heard.event, now)
         elif gas is not None and heard.short_address == gas.radio.node.short_address:
             self._at_gas_meter(gas, heard.event, now, at)
         else:
@@ -175,6 +193,29 @@ class Premises:
             return False
         self._from_chf(alerts, now, at)
         return True
+
+    def _terminal_asks(self, device_id: bytes, now: float, at: int) -> None:
+        """A radio asks to be on the network: a known terminal in its hour, or a listed one that was switched off."""
+        terminal = self.parts.terminals.get(device_id)
+        chf, radio = self.parts.chf, self._radios.hub
+        if chf is None or terminal is None:
+            self._tell("hub_join_refused", device_id=device_id.hex(), reason="unknown")
+            radio.answer_join(device_id, JoinStatus.DENIED)
+            return
+        listed = chf.state.hht
+        if listed is not None and listed.device_id == device_id:
+            radio.forget(device_id, now)
+            self._neighbours[device_id] = terminal
+            self._admit(device_id, terminal)
+        elif not self.hht_joins(device_id, terminal, now, at):
+            reason = (
+                "another is listed" if listed is not None else "the hour after power-on is over, or the log is full"
+            )
+            self._tell("hub_join_refused", device_id=device_id.hex(), reason=reason)
+            radio.answer_join(device_id, JoinStatus.AT_CAPACITY if listed is not None else JoinStatus.DENIED)
+            return
+        self._tell("hub_terminal_joined", device_id=device_id.hex(), short_address=terminal.short_address)
+        radio.answer_join(device_id, JoinStatus.SUCCESS, terminal.short_address)
 
     def _from_chf(self, messages: Iterable[bytes], now: float, at: int) -> None:
         """What the hub's own function says unasked."""
@@ -215,6 +256,8 @@ class Premises:
             case TransferFailed(handle=handle, reason=reason):
                 self._tell("hub_delivery_failed", hub_id=self.hub.chf_id.hex(), reason=reason)
                 self._failed(handle, at)
+            case JoinAsked(eui64=device_id):
+                self._terminal_asks(device_id, now, at)
             case Dropped(reason=reason, detail=detail):
                 self._tell("han_frame_dropped", at_device="hub", reason=reason, detail=detail)
             case _:
@@ -318,6 +361,8 @@ class Premises:
 
     def _admit(self, device_id: bytes, neighbour: Neighbour) -> None:
         radio = self._radios.hub
+        if radio.node.security is not None:
+            radio.node.security.add_link(device_id, neighbour.key)
         if neighbour.device_type is DeviceType.GSME:
             radio.admit_gas(device_id, neighbour.short_address)
         elif neighbour.device_type is DeviceType.HHT:
