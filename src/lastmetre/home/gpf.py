@@ -19,7 +19,18 @@ from collections import OrderedDict
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
-from lastmetre.gbcs.catalogue import Protection, Role, use_case
+from lastmetre.gbcs.asn1 import (
+    Asn1,
+    DeviceLogAlert,
+    DeviceType,
+    LogEntry,
+    RestoredEntry,
+    RestoreDeviceLog,
+    RestoreDeviceLogResponse,
+    encode_asn1,
+)
+from lastmetre.gbcs.catalogue import Protection, Role, UseCaseKind, catalogue, use_case
+from lastmetre.gbcs.datetimes import generalized_from_unix
 from lastmetre.gbcs.errors import GbcsDecodeError
 from lastmetre.gbcs.gbz import Gbz
 from lastmetre.gbcs.keys import KeyUse
@@ -27,7 +38,9 @@ from lastmetre.gbcs.message import Cra, Message, parse_message
 from lastmetre.gbcs.payload import decode_payload
 from lastmetre.gbcs.protect import CryptoRefused, verify_signature
 from lastmetre.gbcs.zcl import DefaultResponse, ZclCommand
+from lastmetre.home.device_commands import enter
 from lastmetre.home.gas import attributes as zcl
+from lastmetre.home.gas import history
 from lastmetre.home.gas.components import Context, execute
 from lastmetre.home.gas.gsme import Gsme
 from lastmetre.home.gas.state import Valve
@@ -35,6 +48,7 @@ from lastmetre.home.gas.state import Valve
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from lastmetre.gbcs.acceptance import Accepted
     from lastmetre.gbcs.certificates import Certificate
     from lastmetre.home.gas.state import GasState
     from lastmetre.home.identity import DeviceIdentity
@@ -43,8 +57,14 @@ if TYPE_CHECKING:
 TAP_OFF: Final = frozenset({0x006B, 0x006F, 0x0071, 0x0015, 0x007C, 0x007E, 0x0088, 0x00A3})
 """The gas Commands a proxy reads in passing (han 2.4)."""
 CALENDAR_ONLY: Final = frozenset({0x006F})
-SUPPORTED: Final = frozenset({0x0014, 0x0015, 0x0072, 0x0074, 0x0075, 0x00A1, 0x00B6, 0x00B8, 0x012A})
-"""What the catalogue names for a GPF and this one executes; the rest is answered with the 8F85 Alert."""
+SUPPORTED: Final = frozenset(
+    code
+    for code, case in catalogue().items()
+    if "GPF" in case.devices and case.kind is UseCaseKind.COMMAND and case.payload in {"GBZ", "ASN.1"}
+)
+"""What a proxy executes: every Command of the catalogue that is for one; the rest is answered with the 8F85 Alert."""
+GCS62: Final = 0x00B2
+DEVICE_LOG_CHANGED: Final = 0x8071
 REMEMBERED_MAX: Final = 64
 """Commands remembered until their Response; the oldest goes first. DESIGN CHOICE."""
 
@@ -58,6 +78,7 @@ class Gpf(Gsme):
     """The proxy: a gas meter's memory and reads, fed by reports and tap-off instead of by gas."""
 
     device_type = "GPF"
+    own_kind = DeviceType.GPF
     supported = SUPPORTED
 
     def __init__(  # what a meter needs, and whom it is the proxy of
@@ -69,8 +90,9 @@ class Gpf(Gsme):
         new: GasState,
         gsme_id: bytes,
         gsme_signing: Certificate | None,
+        faults: Mapping[int, int] | None = None,
     ) -> None:
-        super().__init__(identity, store, tell, new=new)
+        super().__init__(identity, store, tell, new=new, faults=faults)
         self._gsme_id = gsme_id
         self._gsme_signing = gsme_signing
         self._passed: OrderedDict[_Key, set[bytes]] = OrderedDict()
@@ -82,19 +104,54 @@ class Gpf(Gsme):
             for number, value in attributes.items()
             if (zcl.METERING, number) in zcl.ATTRIBUTES and (zcl.METERING, number) not in zcl.DERIVED
         }
+        before = self.state.number(zcl.SUMMATION)
         state = self.state.with_values(values)
+        litres = state.number(zcl.SUMMATION) - before
+        if 0 < litres < history.NOT_RECORDED and before:
+            # What the meter counted since its last report is of the day of this one (DESIGN CHOICE).
+            state = history.count_day(state, litres, now)
         valve = _VALVES.get(attributes.get(zcl.SUPPLY_STATUS[1], -1))
         self._happen(state if valve is None else replace(state, valve=valve), now)
 
     def tick(self, now: int) -> list[bytes]:
-        """Put into force in the copy what was set for later. The Alerts of it are the meter's to send."""
-        state = self.state
+        """Put into force in the copy what was set for later, and end days. The Alerts of it are the meter's to send."""
+        state, today = self.state, now // history.DAY_S
+        for day in range(state.charged_until + 1, today + 1) if state.charged_until else ():
+            state = history.take(state, history.DAILY, day * history.DAY_S)
+        state = replace(state, charged_until=max(today, state.charged_until))
         for pending in sorted(state.pending, key=lambda entry: entry.at):
             if pending.at <= now:
                 state = replace(state, pending=tuple(entry for entry in state.pending if entry is not pending))
                 state, _answers, _succeeded = execute(state, pending.payload, self._proxy_context(now, 0))
         self._happen(state, now)
         return []
+
+    # --- its Device Log ---
+
+    def receive(self, data: bytes, now: int) -> list[bytes]:
+        """As at every device; where its Device Log is another afterwards, GCS62 takes it to the broker."""
+        before = self.state.joined
+        answers = super().receive(data, now)
+        return answers if self.state.joined == before else [*answers, *self._log_changed(now)]
+
+    def _do_own(self, state: GasState, accepted: Accepted, command: object, now: int) -> tuple[GasState, bytes, bool]:
+        if not isinstance(command, RestoreDeviceLog):
+            return super()._do_own(state, accepted, command, now)
+        results = []
+        for entry in command.log:
+            state, answer = enter(state, entry)
+            results.append(RestoredEntry(entry, answer.result))
+        done = RestoreDeviceLogResponse(tuple(results))
+        return state, encode_asn1(Asn1(done)), all(each.join_response == 0 for each in results)
+
+    def _log_changed(self, now: int) -> list[bytes]:
+        """GCS62: the log, for safe keeping (gbcs-messages 10.2)."""
+        counter = self.state.alert_counter + 1
+        log = tuple(LogEntry(device_id, kind) for device_id, kind in self.state.joined)
+        content = encode_asn1(Asn1(DeviceLogAlert(DEVICE_LOG_CHANGED, generalized_from_unix(now), log)))
+        alert = self._identity.mac_alert(counter, GCS62, Role.ACCESS_CONTROL_BROKER, content)
+        self._keep(replace(self.state, alert_counter=counter))
+        return [] if alert is None else [alert]
 
     # --- tap-off ---
 
