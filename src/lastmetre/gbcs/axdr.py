@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import struct
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeAlias, Union
 
 from lastmetre.gbcs.errors import GbcsDecodeError, GbcsValueError
@@ -34,6 +35,10 @@ LENGTH_MAX: Final = 0xFFFF_FFFF
 COMPACT_VALUES_PER_OCTET_MAX: Final = 8
 """Values a compact-array may hold per octet of its contents. A null-data inside takes no octet at all, so without
 this bound a few octets could announce millions of values. DESIGN CHOICE."""
+
+
+ROWS_KEPT: Final = 256
+"""Descriptions of load profile rows remembered; the standard has some ten."""
 
 
 # --- lengths ---------------------------------------------------------------------------------------------------------
@@ -512,9 +517,9 @@ def _read_compact_array(data: bytes, at: int, depth: int) -> tuple[Data, int]:
     end = start + length
     if end > len(data):
         raise GbcsDecodeError("compact-array", at, f"announces {length} octets where {len(data) - start} follow")
-    rows = _read_number_rows(description, data[start:end])
-    if rows is not None:
-        return CompactArray(description, rows), end
+    row = _number_row(description)
+    if row is not None and length % row[1] == 0:
+        return CompactArray(description, _read_number_rows(row, data[start:end])), end
     values_per_element = _count_values(description)
     budget = COMPACT_VALUES_PER_OCTET_MAX * length
     elements = []
@@ -533,8 +538,13 @@ def _read_compact_array(data: bytes, at: int, depth: int) -> tuple[Data, int]:
     return CompactArray(description, tuple(elements)), end
 
 
-def _read_number_rows(description: TypeDescription, contents: bytes) -> tuple[Data, ...] | None:
-    """Elements that are structures of whole numbers, all in one go: load profiles. ``None`` for anything else."""
+_NumberRow: TypeAlias = tuple[tuple[type, ...], int, str]
+"""Classes of the numbers in a row, its octets, and what ``struct`` calls them."""
+
+
+@lru_cache(ROWS_KEPT)
+def _number_row(description: TypeDescription) -> _NumberRow | None:
+    """What there is to know of elements that are structures of whole numbers; ``None`` for any other."""
     if not isinstance(description, StructureType) or not description.elements:
         return None
     known = [
@@ -542,12 +552,17 @@ def _read_number_rows(description: TypeDescription, contents: bytes) -> tuple[Da
         for part in description.elements
         if isinstance(part, SimpleType) and part.tag in _NUMBERS_BY_TAG
     ]
-    row_codes = "".join(code for _cls, code in known)
-    count, rest = divmod(len(contents), struct.calcsize(">" + row_codes)) if known else (0, 1)
-    if rest or len(known) != len(description.elements):
+    if len(known) != len(description.elements):
         return None
-    classes = [cls for cls, _code in known]
-    numbers = iter(make_many(classes * count, _SET_NUMBER, struct.unpack(f">{row_codes * count}", contents)))
+    codes = "".join(code for _cls, code in known)
+    return tuple(cls for cls, _code in known), struct.calcsize(">" + codes), codes
+
+
+def _read_number_rows(row: _NumberRow, contents: bytes) -> tuple[Data, ...]:
+    """Elements that are structures of whole numbers, all in one go: load profiles."""
+    classes, size, codes = row
+    count = len(contents) // size
+    numbers = iter(make_many(classes * count, _SET_NUMBER, struct.unpack(f">{codes * count}", contents)))
     rows = zip(*[numbers] * len(classes), strict=True)
     return tuple(make_many([Structure] * count, _SET_ELEMENTS, rows))
 
@@ -575,7 +590,7 @@ def _read_description(data: bytes, at: int, depth: int) -> tuple[TypeDescription
         return StructureType(tuple(types)), at
     if tag == TAG_COMPACT_ARRAY or tag not in _READERS:
         raise GbcsDecodeError("compact-array", at, f"{tag:02X} is no type of its elements")
-    return SimpleType(tag), at + 1
+    return _SIMPLE_TYPES[tag], at + 1
 
 
 def _count_values(description: TypeDescription) -> int:
@@ -711,6 +726,7 @@ def _write_described(out: bytearray, description: TypeDescription, value: Data, 
 
 _Reader: TypeAlias = "Callable[[bytes, int, int], tuple[Data, int]]"
 
+_SIMPLE_TYPES: Final = {tag: SimpleType(tag) for tag in TYPE_NAMES}
 _BOOLEANS: Final = tuple(Boolean(bool(octet), octet) for octet in range(256))
 
 _NUMBER_CODES: Final[dict[type[_Whole], str]] = {

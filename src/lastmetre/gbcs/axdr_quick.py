@@ -7,6 +7,8 @@ case faster, and leaves all else to ``axdr``. Rules this module keeps (docs/spee
 * It never decides against octets. A value that is unusual (a compact-array, a length of several octets) is read by
   ``axdr``. At any error, or nesting near the limit, it gives up, and ``axdr.read_values`` reads the whole list again,
   with the same outcome as if this module did not exist. A test holds the two against each other.
+* A list that fills its octets is read by ``_read_whole``: all tokens looked up at once, then what is nested put
+  together, the innermost first. Where something follows the list, ``_build`` goes token by token.
 * A token is one value without parts; or the head of an array or structure, its tag and count; or a whole structure of
   short values. Tokens seen before give the value they gave then: values are frozen, so nobody can tell.
 * Nothing personal is kept so: no register reading (32 bits), no PIN, no text, no structure with a date-time.
@@ -24,6 +26,7 @@ from lastmetre.gbcs import axdr
 from lastmetre.gbcs.axdr import (
     DEPTH_MAX,
     TAG_ARRAY,
+    TAG_COMPACT_ARRAY,
     TAG_STRUCTURE,
     TAGS,
     Array,
@@ -46,6 +49,10 @@ strangers can make us slower for a moment, but no larger."""
 
 FLAT_MEMBERS_MAX: Final = 10
 """Members of a structure that is one token, at most: a row of a switching table has so many."""
+
+NEST_QUICK_MAX: Final = DEPTH_MAX - 3
+"""Arrays and structures a list may begin, at most, for nobody to look how they nest. Values that may have levels inside
+are read as if they stood so deep: a structure in one token has one level, a load profile two."""
 
 CUTS_MAX: Final = 16
 """Unusual values in one list before it is left to the careful reader: each cuts what follows it once more."""
@@ -106,6 +113,51 @@ class _GivenUpError(Exception):
     """Not for this module: the careful reader's turn."""
 
 
+TOKEN_SIZE_MAX: Final = 2 + 0x7F
+"""Octets of the longest token but for the last, which may be all that is left."""
+
+
+class _Head:
+    """What a token stands for that is the beginning of an array or structure: how it is made, and of how many."""
+
+    __slots__ = ("cls", "count", "set_elements")
+
+    def __init__(self, token: bytes) -> None:
+        is_array = token[0] == TAG_ARRAY
+        self.cls: type[Array | Structure] = Array if is_array else Structure
+        self.set_elements = _SET_ARRAY if is_array else _SET_ELEMENTS
+        self.count = token[1]
+
+
+class _Seen(dict[bytes, Any]):
+    """Tokens seen before and what they stand for; looking up another one makes its value, and keeps it when it may."""
+
+    def __missing__(self, token: bytes) -> Any:
+        tag, size = token[0], len(token)
+        number = _NUMBERS.get(tag)
+        if number is not None:
+            made = object.__new__(number[0])
+            _SET_VALUE(made, *number[1](token))
+            return made
+        if tag == _OCTET_STRING and token[1] == size - 2 < 0x80 and size not in _SHARED_SIZES[tag]:
+            return OctetString(token[2:])
+        if size == 2 and tag in _CONTAINERS:
+            return self.keep(token, _Head(token))
+        value, end = decode_data(token, 0, NEST_QUICK_MAX)
+        if end != size:
+            raise _GivenUpError
+        if tag == TAG_STRUCTURE or size in _SHARED_SIZES.get(tag, ()):
+            self.keep(token, value)
+        return value
+
+    def keep(self, token: bytes, value: Any) -> Any:
+        """Keep what a token stands for."""
+        if len(self) >= SEEN_MAX:
+            self.clear()
+        self[token] = value
+        return value
+
+
 class _Tokens(list[bytes]):
     """The tokens still to be used, the next one last."""
 
@@ -120,7 +172,52 @@ class _Tokens(list[bytes]):
         self.reverse()
 
 
-_SEEN: Final[dict[bytes, Data]] = {}
+_SEEN: Final = _Seen()
+
+
+def _read_whole(data: bytes, offset: int, end: int, count: int) -> tuple[Data, ...] | None:
+    """The ``count`` values that fill ``data[offset:end]``; ``None`` when it is not so simple."""
+    values: list[Any] = []
+    tokens = _tokens().findall(data, offset, end)
+    for _ in range(CUTS_MAX):
+        if not tokens:
+            return None
+        last = tokens.pop()  # the only one that may be a value and more behind it
+        values += map(_SEEN.__getitem__, tokens)
+        if len(last) <= TOKEN_SIZE_MAX and last[0] != TAG_COMPACT_ARRAY:
+            values.append(_SEEN[last])
+            break
+        value, size = decode_data(last, 0, NEST_QUICK_MAX)
+        values.append(value)
+        if size == len(last):
+            break
+        tokens = _tokens().findall(last, size)
+    else:
+        return None
+    if _Head in map(type, values) and not _nest(values):
+        return None
+    return tuple(values) if len(values) == count else None
+
+
+def _nest(values: list[Any]) -> bool:
+    """Put members behind heads into what they belong to; false where members lack or nesting may go too deep."""
+    heads = [at for at, value in enumerate(values) if value.__class__ is _Head]
+    # No deeper than there are heads. With many of them one has to look: each leaf may itself have levels inside.
+    levels = [DEPTH_MAX - NEST_QUICK_MAX] * len(values) if len(heads) > NEST_QUICK_MAX else None
+    for at in reversed(heads):
+        head, behind = values[at], at + 1
+        after = behind + head.count
+        if after > len(values):
+            return False
+        made = object.__new__(head.cls)
+        head.set_elements(made, tuple(values[behind:after]))
+        values[at:after] = (made,)
+        if levels is not None:
+            level = 1 + max(levels[behind:after], default=0)
+            if level > DEPTH_MAX:
+                return False
+            levels[at:after] = (level,)
+    return True
 
 
 def read_values(data: bytes, offset: int, end: int, count: int, field: str) -> tuple[tuple[Data, ...], int]:
@@ -132,9 +229,12 @@ def read_values(data: bytes, offset: int, end: int, count: int, field: str) -> t
         return axdr.read_values(data, offset, count, field)
     if data.startswith(bytes(count), offset):  # nothing but null-data: answers to set and action, questions of get
         return (_NULL,) * count, offset + count
-    tokens = _Tokens(_tokens().findall(data, offset, end))
-    tokens.reverse()
     try:
+        whole = _read_whole(data, offset, end, count)
+        if whole is not None:
+            return whole, end
+        tokens = _Tokens(_tokens().findall(data, offset, end))
+        tokens.reverse()
         values = _build(tokens, count, 0)
     except _GIVEN_UP:
         return axdr.read_values(data, offset, count, field)
@@ -167,7 +267,7 @@ def _build(tokens: _Tokens, count: int, depth: int) -> tuple[Data, ...]:
     for _ in range(count):
         token = take()
         value: Any = seen(token)  # Any: made by hand below, faster than by its class
-        if value is None:
+        if value is None or value.__class__ is _Head:
             tag = token[0]
             number = _NUMBERS.get(tag)
             if number is not None:
@@ -194,15 +294,15 @@ def _make(token: bytes, tokens: _Tokens, depth: int) -> Data:
     if end != size:
         tokens.cut_again(token, end)
     elif tag == TAG_STRUCTURE or size in _SHARED_SIZES.get(tag, ()):
-        if len(_SEEN) >= SEEN_MAX:
-            _SEEN.clear()
-        _SEEN[token] = value
+        _SEEN.keep(token, value)
     return value
 
 
 _NULL: Final = NullData()
 _GIVEN_UP: Final = (_GivenUpError, GbcsDecodeError, IndexError, struct.error)
 _OCTET_STRING: Final = TAGS[OctetString]
+_CONTAINERS: Final = frozenset({TAG_ARRAY, TAG_STRUCTURE})
+_SET_ARRAY: Final = slot_setter(Array, "elements")
 _SET_ELEMENTS: Final = slot_setter(Structure, "elements")
 _SET_VALUE: Final = slot_setter(DoubleLongUnsigned, "value")
 _NUMBERS: Final = {

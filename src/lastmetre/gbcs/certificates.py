@@ -32,7 +32,7 @@ from cryptography.x509.oid import ExtensionOID, NameOID, ObjectIdentifier
 from lastmetre.gbcs.catalogue import Role
 from lastmetre.gbcs.der import TAG_INTEGER, TAG_OCTET_STRING, TAG_SEQUENCE, Reader
 from lastmetre.gbcs.errors import GbcsDecodeError, GbcsError
-from lastmetre.gbcs.keys import public_point
+from lastmetre.gbcs.keys import load_public_key, public_point
 
 if TYPE_CHECKING:
     import datetime as dt
@@ -226,11 +226,9 @@ def _check_shape(der: bytes) -> None:
 
 def _from_x509(der: bytes, parsed: x509.Certificate) -> Certificate:
     try:
-        public_key = parsed.public_key()
-    except ValueError as error:  # a point that is not on the curve, or at infinity
-        raise _refused(CertificateRule.CURVE, f"its key is no point on NIST P-256: {error}") from error
-    if not isinstance(public_key, ec.EllipticCurvePublicKey) or not isinstance(public_key.curve, ec.SECP256R1):
-        raise _refused(CertificateRule.CURVE, "its key is not on NIST P-256")
+        public_key = load_public_key(_spki(der))
+    except GbcsDecodeError as error:  # another curve or form, a point that is not on the curve, or at infinity
+        raise _refused(CertificateRule.CURVE, f"its key is not on NIST P-256: {error.reason}") from error
     if parsed.not_valid_after_utc < parsed.not_valid_before_utc:
         raise _refused(CertificateRule.PERIOD, "its validity ends before it begins")
     _check_critical(parsed)
@@ -252,6 +250,18 @@ def _from_x509(der: bytes, parsed: x509.Certificate) -> Certificate:
         policies=_policies(parsed),
         public_key=public_key,
     )
+
+
+def _spki(der: bytes) -> bytes:
+    """The SubjectPublicKeyInfo of a certificate whose shape was checked, as its own octets."""
+    reader = Reader(der, allow_long_lengths=False)
+    at, end = reader.enter(0, len(der), TAG_SEQUENCE, "certificate")
+    at, end = reader.enter(at, end, TAG_SEQUENCE, "tbsCertificate")
+    at += len(_VERSION_3)
+    for tag in (TAG_INTEGER, *[TAG_SEQUENCE] * 4):  # serial number, algorithm, issuer, validity, subject
+        _start, at = reader.enter(at, end, tag, "tbsCertificate")
+    _start, stop = reader.enter(at, end, TAG_SEQUENCE, "subjectPublicKeyInfo")
+    return der[at:stop]
 
 
 def _check_critical(parsed: x509.Certificate) -> None:

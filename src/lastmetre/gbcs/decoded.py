@@ -14,7 +14,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from lastmetre.gbcs.errors import GbcsDecodeError, GbcsValueError
-from lastmetre.gbcs.message import GroupingHeader, Kind, Message, encode_message, parse_message
+from lastmetre.gbcs.message import Envelope, GroupingHeader, Kind, Message, encode_message, read_envelope
 from lastmetre.gbcs.payload import Payload, decode_payload, encode_payload
 from lastmetre.gbcs.records import open_twin
 
@@ -36,21 +36,28 @@ class DecodedMessage:
     @classmethod
     def from_message(cls, message: Message) -> DecodedMessage:
         """Read the content of a message whose envelope was read already."""
-        header = message.header
-        try:
-            payload = decode_payload(header.other_information.message_code, header.cra, message.content)
-        except GbcsDecodeError as error:
-            raise GbcsDecodeError(error.field, content_offset(message) + error.offset, error.reason) from None
-        decoded = _OpenDecodedMessage(header, payload, message.signature, message.mac)
-        decoded.__class__ = cls
-        return decoded  # type: ignore[no-any-return]
+        return _from_envelope((message.header, message.content, message.signature, message.mac))
 
     def to_message(self) -> Message:
         """The envelope around the payload's octets, unchecked: what ``verdicts`` and ``protect`` work on."""
         return Message(self.header, encode_payload(self.payload), self.signature, self.mac)
 
 
+_new = object.__new__
 _OpenDecodedMessage = open_twin(DecodedMessage)
+
+
+def _from_envelope(envelope: Envelope) -> DecodedMessage:
+    header, content, signature, mac = envelope
+    try:
+        payload = decode_payload(header.other_information.message_code, header.cra, content)
+    except GbcsDecodeError as error:
+        offset = content_offset(Message(*envelope)) + error.offset
+        raise GbcsDecodeError(error.field, offset, error.reason) from None
+    decoded = _new(_OpenDecodedMessage)
+    decoded.header, decoded.payload, decoded.signature, decoded.mac = header, payload, signature, mac
+    decoded.__class__ = DecodedMessage
+    return decoded  # type: ignore[no-any-return]
 
 
 def content_offset(message: Message) -> int:
@@ -63,7 +70,7 @@ def content_offset(message: Message) -> int:
 
 def decode(data: bytes) -> DecodedMessage:
     """Read one whole message, payload included; raises ``GbcsDecodeError`` for anything else."""
-    return DecodedMessage.from_message(parse_message(bytes(data)))
+    return _from_envelope(read_envelope(bytes(data)))
 
 
 def encode(message: DecodedMessage) -> bytes:

@@ -311,13 +311,20 @@ class Sequence:
     cls: type
     members: tuple[Member, ...]
     tag: int = TAG_SEQUENCE
-    _plan: tuple[tuple[Member, int, bool, str], ...] = field(init=False, repr=False, compare=False)
+    _plan: tuple[Any, ...] = field(init=False, repr=False, compare=False)
     _open: Any = field(init=False, default=None, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        # What reading needs of each member: itself, its tag, whether it may be absent, its name for errors.
+        # What reading needs of each member: name, reader, tag, default, whether it may be absent, name for errors.
         plan = tuple(
-            (member, member.tag, member.optional or member.default is not None, f"{self.cls.__name__}.{member.name}")
+            (
+                member.name,
+                member.codec.read,
+                member.tag,
+                member.default,
+                member.optional or member.default is not None,
+                f"{self.cls.__name__}.{member.name}",
+            )
             for member in self.members
         )
         object.__setattr__(self, "_plan", plan)
@@ -326,23 +333,25 @@ class Sequence:
         """Read member by member; all octets must be used."""
         at, stop = reader.enter(at, end, tag, name)
         data = reader.data
-        values: dict[str, Any] = {}
-        for member, member_tag, may_be_absent, where in self._plan:
+        made = object.__new__(self._open or self._make_open())
+        for name_, read, member_tag, default, may_be_absent, where in self._plan:
             if may_be_absent and (at == stop or data[at] != member_tag):
-                values[member.name] = member.default
+                setattr(made, name_, default)
                 continue
-            value, after = member.codec.read(reader, at, stop, member_tag, where)
-            if member.default is not None and value == member.default:
+            value, after = read(reader, at, stop, member_tag, where)
+            if value == default is not None:
                 raise GbcsDecodeError(where, at, f"{value} is the default, which DER leaves out")
-            values[member.name] = value
+            setattr(made, name_, value)
             at = after
         if at != stop:
             raise GbcsDecodeError(name, at, f"{stop - at} octets follow its last member")
-        if self._open is None:  # when first read, as most are never
-            object.__setattr__(self, "_open", open_twin(self.cls))
-        made = self._open(**values)
         made.__class__ = self.cls
         return made, stop
+
+    def _make_open(self) -> Any:
+        """What values are made by, made when first read, as most are never."""
+        object.__setattr__(self, "_open", open_twin(self.cls))
+        return self._open
 
     def write(self, writer: Writer, value: Any, tag: int, name: str) -> bytes:
         """The members that are there, behind tag and length."""

@@ -87,6 +87,7 @@ class Component:
         return self.body.command_id if isinstance(self.body, EncryptedZcl) else frame_of(self.body)[1]
 
 
+_new = object.__new__
 _OpenComponent = open_twin(Component)
 
 
@@ -194,7 +195,9 @@ def _read_component(data: bytes, at: int, *, last: bool) -> tuple[Component, int
         raise GbcsDecodeError("gbz.component", at, "its ZCL header is cut short")
     frame_control = data[at]
     body = decode_zcl(cluster, frame_control, data[at + 2], data, at + 3, end)
-    component = _OpenComponent(cluster, frame_control, data[at + 1], body, from_date_time)
+    component = _new(_OpenComponent)
+    component.cluster, component.frame_control, component.sequence = cluster, frame_control, data[at + 1]
+    component.body, component.from_date_time = body, from_date_time
     component.__class__ = Component
     return component, end
 

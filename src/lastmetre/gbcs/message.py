@@ -8,9 +8,13 @@ Rules this module keeps (reference: gbcs-messages section 3):
 
 A Pre-Command is told by what it lacks: it ends with its content, without even a signature length.
 
-Reading is what everything else waits for, so three things here are done for speed, and measured (docs/speed.md): the
-header is one ``struct``; a message read from octets remembers its DF part, so that checking need not write it again;
-and plain other-information, the same for every message of a use case, is shared.
+Reading is what everything else waits for, so some things here are done for speed, and measured (docs/speed.md):
+
+* ``_read_usual`` takes what is in order by one ``struct``, and gives up at anything else, which ``_read_carefully``
+  then reads from the beginning; it alone says what is wrong. A test holds the two against each
+  other.
+* A message read from octets remembers them, so that checking need not write them again.
+* Plain other-information, the same for every message of a use case, is shared.
 """
 
 from __future__ import annotations
@@ -19,7 +23,8 @@ from dataclasses import dataclass
 from enum import Enum, IntEnum
 from functools import lru_cache
 from struct import Struct
-from typing import Final
+from struct import error as StructError  # noqa: N812 - it is an exception
+from typing import Final, TypeAlias
 
 from lastmetre.gbcs.axdr import encode_length, read_length
 from lastmetre.gbcs.errors import GbcsDecodeError, GbcsValueError
@@ -44,12 +49,18 @@ BLOCK_HEADER_MARK: Final = 0x09
 
 _FIXED = Struct(">BBQB8sB8s")
 """Transaction-id length, CRA flag, counter, then two identifiers, each behind its length: 28 octets."""
-_SHORTEST_HEADER = Struct(">BBQB8sB8sBBH")
-"""The same, then an empty date-time, and other-information that is two octets of message code: nine in ten headers."""
+_SHORTEST_HEADER_SIZE: Final = _FIXED.size + 1 + 3
+"""The same, then an empty date-time, and other-information that is two octets of message code: four in five headers."""
+_USUAL_HEADER = Struct(">xHQB8sB8sIB")
+"""That shortest header behind its ``DF``, cut for speed: length and CRA flag are one number, so are empty date-time,
+other-information's length and message code; behind them stands the content's length, or its first octet."""
+_USUAL_SIZE: Final = _USUAL_HEADER.size
 _REMOTE_PARTY = Struct(">H8sQ")
 """Message code, Supplementary Remote Party ID and its counter."""
 _PLAIN_CODES_MAX: Final = 1_024
 """Message codes whose plain other-information is shared; the standard has some 300. Bounds what strangers can fill."""
+_SIZES_KEPT: Final = 4_096
+"""Sizes of messages whose first octets are kept."""
 
 
 class Cra(IntEnum):
@@ -161,10 +172,10 @@ class GroupingHeader:
 
 
 class _ReadFrom:
-    """A place for the DF part a message was read from. No field of the value: never compared, copied or replaced."""
+    """A place for the octets a message was read from. No field of the value: never compared, copied or replaced."""
 
-    __slots__ = ("df_octets",)
-    df_octets: bytes
+    __slots__ = ("read_from",)
+    read_from: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,22 +200,28 @@ class Message(_ReadFrom):
 
 
 _CRAS: Final = {cra.value: cra for cra in Cra}
+_CRAS_BY_START: Final = {9 << 8 | cra.value: cra for cra in Cra}
+_PLAIN_OTHERS: Final[dict[int, OtherInformation]] = {}
 _KIND_BY_CRA: Final = {Cra.COMMAND: Kind.COMMAND, Cra.RESPONSE: Kind.RESPONSE, Cra.ALERT: Kind.ALERT}
 
 
 def to_be_signed(message: Message) -> bytes:
     """The octets a signature covers: after the ``DF`` tag, up to the end of the content (section 4.1)."""
-    df = getattr(message, "df_octets", None)
-    if df is None:
+    data = getattr(message, "read_from", None)
+    if data is None:
         return _write_to_be_signed(message)
     behind = 0 if message.signature is None else 1 + len(message.signature)
-    return df[1 : len(df) - behind]  # type: ignore[no-any-return]
+    if message.mac is None:
+        return data[1 : len(data) - behind]  # type: ignore[no-any-return]
+    return data[_mac_header(len(data))[1] + 1 : len(data) - behind - MAC_SIZE]  # type: ignore[no-any-return]
 
 
 def df_part(message: Message) -> bytes:
     """From the ``DF`` tag to the end of the signature: what a MAC covers (section 4.3)."""
-    df = getattr(message, "df_octets", None)
-    return _write_df(message) if df is None else df
+    data = getattr(message, "read_from", None)
+    if data is None:
+        return _write_df(message)
+    return data if message.mac is None else data[_mac_header(len(data))[1] : -MAC_SIZE]  # type: ignore[no-any-return]
 
 
 def _write_to_be_signed(message: Message) -> bytes:
@@ -228,6 +245,20 @@ def wrap_with_mac(df: bytes, mac: bytes) -> bytes:
     return b"".join((MAC_HEADER_START, length, SECURITY_HEADER, df, mac))
 
 
+@lru_cache(_SIZES_KEPT)
+def _mac_header(size: int) -> tuple[bytes, int]:
+    """What every message of so many octets that has a MAC begins with, up to its ``DF`` tag, and where that stands.
+
+    There is one such beginning for each size, as the only thing in it that changes is a length in its shortest form.
+    """
+    for octets in (1, 2, 3):
+        length = encode_length(size - len(MAC_HEADER_START) - octets)
+        if len(length) == octets:
+            start = b"".join((MAC_HEADER_START, length, SECURITY_HEADER))
+            return start + bytes((TAG_GENERAL_SIGNING,)), len(start)
+    return b"no message has this size", 0
+
+
 def encode_message(message: Message) -> bytes:
     """The octets of a message, written anew; raises ``GbcsValueError`` for what the standard has no form for."""
     df = _write_df(message)
@@ -238,15 +269,86 @@ def encode_message(message: Message) -> bytes:
     return wrap_with_mac(df, message.mac)
 
 
+Envelope: TypeAlias = tuple[GroupingHeader, bytes, bytes | None, bytes | None]
+"""The four parts of a message: header, content, signature, MAC."""
+
+
 def parse_message(data: bytes) -> Message:
     """Read one whole message; raises ``GbcsDecodeError`` for anything else, blocks of a longer one included."""
+    message = _new(_OpenMessage)
+    message.header, message.content, message.signature, message.mac = _read_usual(data) or _read_carefully(data)
+    message.read_from = data
+    message.__class__ = Message
+    return message  # type: ignore[no-any-return]
+
+
+def read_envelope(data: bytes) -> Envelope:
+    """As ``parse_message``, for who needs the parts and not the message."""
+    return _read_usual(data) or _read_carefully(data)
+
+
+def _read_usual(data: bytes) -> Envelope | None:
+    """The parts of a message of the usual form; ``None`` for any other octets, whatever is the matter with them."""
+    size = len(data)
+    if not _USUAL_SIZE <= size <= MESSAGE_SIZE_MAX:
+        return None
+    beginning, at = _mac_header(size)
+    if data.startswith(beginning):
+        end = size - MAC_SIZE
+        mac = data[end:]
+    elif data[0] == TAG_GENERAL_SIGNING:
+        at, end, mac = 0, size, None
+    else:
+        return None
+    try:
+        start, counter, eight, originator, eight_again, target, code, length = _USUAL_HEADER.unpack_from(data, at)
+    except StructError:
+        return None
+    cra, other, date_time = _CRAS_BY_START.get(start), _PLAIN_OTHERS.get(code), b""
+    if cra is None or not eight == 8 == eight_again:
+        return None
+    at += _USUAL_SIZE
+    if other is None:  # one in five has a date-time, or other-information that says more
+        try:
+            date_time, other, at = _read_rest_of_header(data, at - _USUAL_SIZE + 1 + _FIXED.size, end)
+            length = data[at]
+        except (GbcsDecodeError, IndexError):
+            return None
+        at += 1
+    if length >= 0x80:
+        if end - at < 0x80:
+            return None
+        if length == 0x81 and data[at] >= 0x80:
+            at, length = at + 1, data[at]
+        elif length == 0x82 and data[at]:
+            at, length = at + 2, data[at] << 8 | data[at + 1]
+        else:
+            return None
+    content_end = at + length
+    left = end - content_end  # for the signature and its length
+    if left == 1 and not data[content_end]:
+        signature = b""
+    elif left == 1 + SIGNATURE_SIZE and data[content_end] == SIGNATURE_SIZE:
+        signature = data[content_end + 1 : end]
+    elif not left and mac is None and cra is Cra.COMMAND:
+        signature = None
+    else:
+        return None
+    header = _new(_OpenHeader)
+    header.cra, header.originator_counter = cra, counter
+    header.business_originator_id, header.business_target_id = originator, target
+    header.other_information, header.date_time = other, date_time
+    header.__class__ = GroupingHeader
+    return header, data[at:content_end], signature, mac
+
+
+def _read_carefully(data: bytes) -> Envelope:
+    """The parts of any message, or the error that says what is wrong."""
     size = len(data)
     if size > MESSAGE_SIZE_MAX:
         raise GbcsDecodeError("message", MESSAGE_SIZE_MAX, f"longer than {MESSAGE_SIZE_MAX} octets")
     if data.startswith(MAC_HEADER_START):
-        length, start = data[7] if size > 7 else 0x80, 8
-        if length >= 0x80:  # not one octet, or none: the general way, which also says what is wrong
-            length, start = read_length(data, 7, "mac_header")
+        length, start = read_length(data, 7, "mac_header")
         if length != size - start:
             raise GbcsDecodeError("mac_header", 7, f"announces {length} octets where {size - start} follow")
         if length < len(SECURITY_HEADER) + MAC_SIZE:
@@ -287,11 +389,9 @@ def read_header(data: bytes) -> GroupingHeader:
 
 def _parse_header(data: bytes, offset: int, end: int) -> tuple[GroupingHeader, int]:
     """Read from the transaction-id length; returns the header and where the content's length stands."""
-    if end - offset < _SHORTEST_HEADER.size:
+    if end - offset < _SHORTEST_HEADER_SIZE:
         raise GbcsDecodeError("grouping_header", offset, "cut short")
-    nine, flag, counter, eight, originator, eight_again, target, date_time_size, other_size, code = (
-        _SHORTEST_HEADER.unpack_from(data, offset)
-    )
+    nine, flag, counter, eight, originator, eight_again, target = _FIXED.unpack_from(data, offset)
     if nine != 9:
         raise GbcsDecodeError("transaction_id", offset, "its length must be 9")
     cra = _CRAS.get(flag)
@@ -301,22 +401,28 @@ def _parse_header(data: bytes, offset: int, end: int) -> tuple[GroupingHeader, i
         raise GbcsDecodeError("business_originator_id", offset + 10, "its length must be 8")
     if eight_again != 8:
         raise GbcsDecodeError("business_target_id", offset + 19, "its length must be 8")
-    date_time = b""
-    if date_time_size:
-        date_time, at = _read_date_time(data, offset + _FIXED.size, end)
-        other, at = _read_other(data, at, end)
-    elif other_size == 2:
-        other, at = _plain_other(code), offset + _SHORTEST_HEADER.size
+    date_time, other, at = _read_rest_of_header(data, offset + _FIXED.size, end)
+    return GroupingHeader(cra, counter, originator, target, other, date_time), at
+
+
+def _read_rest_of_header(data: bytes, at: int, end: int) -> tuple[bytes, OtherInformation, int]:
+    """Date-time, other-information, and where the content's length stands."""
+    if data[at]:
+        date_time, at = _read_date_time(data, at, end)
     else:
-        other, at = _read_other(data, offset + _FIXED.size + 1, end)
-    header = _OpenHeader(cra, counter, originator, target, other, date_time)
-    header.__class__ = GroupingHeader
-    return header, at
+        date_time, at = b"", at + 1
+    return date_time, *_read_other(data, at, end)
 
 
-@lru_cache(_PLAIN_CODES_MAX)
 def _plain_other(code: int) -> OtherInformation:
-    return OtherInformation(code)
+    """The one value of a message code; its key is what ``_read_usual`` finds, an empty date-time and ``02`` before."""
+    key = 2 << 16 | code
+    other = _PLAIN_OTHERS.get(key)
+    if other is None:
+        if len(_PLAIN_OTHERS) >= _PLAIN_CODES_MAX:
+            _PLAIN_OTHERS.clear()
+        other = _PLAIN_OTHERS[key] = OtherInformation(code)
+    return other
 
 
 def _read_other(data: bytes, at: int, end: int) -> tuple[OtherInformation, int]:
@@ -341,7 +447,7 @@ def _read_date_time(data: bytes, at: int, end: int) -> tuple[bytes, int]:
     return data[at + 1 : after], after
 
 
-def _parse_df(data: bytes, offset: int, end: int, mac: bytes | None) -> Message:
+def _parse_df(data: bytes, offset: int, end: int, mac: bytes | None) -> Envelope:
     """Read a DF part that fills ``data[offset:end]`` exactly."""
     if end - offset < 1 or data[offset] != TAG_GENERAL_SIGNING:
         raise GbcsDecodeError("grouping_header", offset, "a grouping header begins with DF")
@@ -366,11 +472,9 @@ def _parse_df(data: bytes, offset: int, end: int, mac: bytes | None) -> Message:
         if at + 1 + size != end:
             raise GbcsDecodeError("signature", at, f"announces {size} octets where {end - at - 1} follow")
         signature = data[at + 1 : end]
-    message = _OpenMessage(header, content, signature, mac)
-    message.df_octets = data[offset:end]
-    message.__class__ = Message
-    return message  # type: ignore[no-any-return]
+    return header, content, signature, mac
 
 
+_new = object.__new__
 _OpenHeader = open_twin(GroupingHeader)
 _OpenMessage = open_twin(Message)

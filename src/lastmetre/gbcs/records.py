@@ -4,14 +4,16 @@ A frozen dataclass sets its own fields through ``object.__setattr__``, which cos
 Readers that make every record of a message therefore fill an *open twin*, a class of the same fields that is not
 frozen, and then turn it into the frozen class, before anybody else has seen it:
 
-    header = _OpenHeader(cra, counter, originator, target, other, date_time)
+    header = object.__new__(_OpenHeader)
+    header.cra, header.originator_counter = cra, counter
+    ...
     header.__class__ = GroupingHeader
 
 A record of one field is made by ``object.__new__`` and its ``slot_setter``; a row of them by ``make_many``, without a
 step of Python for each.
 
-What comes out is an ordinary instance of the frozen class. A twin takes every field, in order, and runs no
-``__post_init__``: it is for values a reader has checked already. Measured in docs/speed.md.
+What comes out is an ordinary instance of the frozen class. Every field must be set, and no ``__post_init__`` runs: this
+is for values a reader has checked already. Measured in docs/speed.md.
 """
 
 from __future__ import annotations

@@ -189,6 +189,7 @@ class ZclCommand:
         raise KeyError(field)
 
 
+_new = object.__new__
 _OpenCommand = open_twin(ZclCommand)
 
 
@@ -207,6 +208,9 @@ class AttributeRecord:
     status: int
     type: int | None = None
     value: Plain = None
+
+
+_OpenRecord = open_twin(AttributeRecord)
 
 
 @dataclass(frozen=True, slots=True)
@@ -302,7 +306,9 @@ def decode_zcl(  # what a payload is hangs on four facts of the frame around it
             fields += more
     if at != stop:
         raise GbcsDecodeError(f"zcl.{layout.name}", at, f"{stop - at} octets follow its end")
-    command = _OpenCommand(cluster, from_server, command_id, fields)
+    command = _new(_OpenCommand)
+    command.cluster, command.from_server, command.command_id = cluster, from_server, command_id
+    command.fields = fields
     command.__class__ = ZclCommand
     return command  # type: ignore[no-any-return]
 
@@ -398,7 +404,7 @@ def _default_response(command_id: int, status: int) -> DefaultResponse:
 def _read_record(data: bytes, at: int, end: int) -> tuple[AttributeRecord, int]:
     if at + 3 > end:
         raise GbcsDecodeError("zcl.ReadAttributesResponse", at, "cut short")
-    attribute_id, status = int.from_bytes(data[at : at + 2], "little"), data[at + 2]
+    attribute_id, status = data[at] | data[at + 1] << 8, data[at + 2]
     at += 3
     if status != STATUS_SUCCESS:
         return AttributeRecord(attribute_id, status), at
@@ -415,7 +421,9 @@ def _read_record(data: bytes, at: int, end: int) -> tuple[AttributeRecord, int]:
     after = at + size
     if after > end:
         raise GbcsDecodeError("zcl.ReadAttributesResponse", at, "the attribute's value is cut short")
-    return AttributeRecord(attribute_id, status, type_, int.from_bytes(data[at:after], "little", signed=signed)), after
+    record = _OpenRecord(attribute_id, status, type_, int.from_bytes(data[at:after], "little", signed=signed))
+    record.__class__ = AttributeRecord
+    return record, after
 
 
 # --- writing ---------------------------------------------------------------------------------------------------------
