@@ -159,12 +159,25 @@ def serve_dcc(config: Config) -> None:
 
 
 @serve.command("home")
-def serve_home(config: Config) -> None:
-    """Run one home: its Communications Hub and the devices behind it, as an emulation."""
-    from lastmetre.cli.home_process import HomeSettings, run_home
+def serve_home(
+    config: Annotated[
+        Path | None, typer.Option("--config", help="Settings of one home (TOML).", exists=True, dir_okay=False)
+    ] = None,
+    premises: Annotated[
+        Path | None,
+        typer.Option("--premises", help="One or many homes in one file (TOML).", exists=True, dir_okay=False),
+    ] = None,
+) -> None:
+    """Run homes: Communications Hubs and the devices behind them, as an emulation."""
+    from lastmetre.cli.home_process import HomeSettings, PremisesSettings, run_home, run_premises
     from lastmetre.cli.processes import run_process
 
-    run_process(config, HomeSettings, run_home)
+    if config is not None and premises is None:
+        run_process(config, HomeSettings, run_home)
+    elif premises is not None and config is None:
+        run_process(premises, PremisesSettings, run_premises)
+    else:
+        raise ProblemError("serve home needs either --config or --premises")
 
 
 @app.command()

@@ -1,15 +1,19 @@
-"""``lastmetre serve home``: a Communications Hub and its meters as a process.
+"""``lastmetre serve home``: Communications Hubs and the devices behind them, as one process.
 
-Settings, in TOML (paths are taken from the working directory; ids are 16 hexadecimal digits)::
+``--config FILE`` runs one home, ``--premises FILE`` the homes of a file (``docs/home.md`` has that form and every
+name). All homes of a process are driven by one clockwork. The settings of one home, in
+TOML (paths are taken from the working directory; ids are 16 hexadecimal digits)::
 
     hub_id = "00005eef100000a2"
-    policy = "proposed"                  # or "today"
+    policy = "proposed"                  # or "today", or "permit"
     air_port = 17754                     # where radios of other processes send; 0 takes any, the ready event tells
     pan_id = 0x1A62
     capture = "home-a/hub.pcap"          # leave it out for none
     certificates = "smki/certificates"   # everybody's: the trust anchors are taken from it when the meter is new
     keys = "smki/parties/home-a/keys"    # the meter's own only
     passphrase_file = "smki.passphrase"  # leave it out where keys are not encrypted
+    authorities = ["smki/certificates/root.pem"]  # below which a CS02b's certificates must be; none unless given
+    tick_s = 10.0                        # how often time passes for devices to which nothing happens
     store = "home-a/esme.sqlite"
     hub_store = "home-a/hub.sqlite"      # what the hub keeps through a power cut; leave it out for nothing
 
@@ -36,6 +40,9 @@ Settings, in TOML (paths are taken from the working directory; ids are 16 hexade
     [chf]                                # the hub's own function: Device Log, CCS01 to CCS07, HHT; needs the hub's keys
     store = "home-a/chf.sqlite"
 
+    [hht]                                # terminals that may join in the hour after power-on; needs [chf]
+    ids = ["00005eef100000a7"]
+
     [anchors]                            # whom the meters trust
     supplier = "00005eef10000010"
     access_control_broker = "00005eef10000002"
@@ -55,10 +62,12 @@ Settings, in TOML (paths are taken from the working directory; ids are 16 hexade
 
 The faceplate does ``{"do": "display"}``, ``{"do": "press", "button": ...}`` with the meters' own buttons
 ``enable-supply``, ``emergency-credit``, ``open-gas-valve``, ``gas-emergency-credit`` and ``wake-gas-meter``,
-``{"do": "set", "policy": "today"}`` and ``{"do": "set", "drop_repeats": false}``, and ``{"do": "hub-log"}``.
+``{"do": "set", "policy": "today"}`` and ``{"do": "set", "drop_repeats": false}``, and ``{"do": "hub-log"}``. Where the
+PPMID is inside, also ``{"do": "ppmid", "enter": "20 digits", "fuel": "gas"}``, with ``"press": "emergency-credit"`` or
+``"enable-supply"`` in place of ``enter``.
 
-Events besides those of ``lastmetre.home``: ``ready`` (party, hub_id, air_port, faceplate_port), ``wan_up``,
-``wan_down``, ``hub_set`` (policy, drop_repeats).
+Events besides those of ``lastmetre.home``: ``ready`` (party, hub_id, air_port, faceplate_port; of a premises file once
+for each home and then ``premises_ready`` with how many), ``wan_up``, ``wan_down``, ``hub_set`` (policy, drop_repeats).
 """
 
 from __future__ import annotations
@@ -66,289 +75,159 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import secrets
-import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Final
 
-import msgspec
-
+from lastmetre.cli.home_build import World, build_home
+from lastmetre.cli.home_settings import HomeSettings, PremisesSettings
 from lastmetre.cli.passphrases import read_passphrase
 from lastmetre.cli.problems import ProblemError
 from lastmetre.cli.processes import tell_line
-from lastmetre.cli.settings import EntityId, Pan, Port, Short, TlsFiles  # noqa: TC001 - msgspec reads them
-from lastmetre.gbcs.catalogue import Role
-from lastmetre.gbcs.keys import KeyUse
-from lastmetre.han import Device, Event, Heard, Hub, SleepyDevice
-from lastmetre.home.chf import Chf, ChfState, Listed, link_key_hash
-from lastmetre.home.comms_hub import CommsHub, HubSettings, LogEntry
-from lastmetre.home.esme import Esme
-from lastmetre.home.gas import attributes as zcl
-from lastmetre.home.gas.gsme import Gsme
-from lastmetre.home.gas.state import GasState, Valve
-from lastmetre.home.gpf import Gpf
-from lastmetre.home.hht import HhtDesk
-from lastmetre.home.hub_policy import DeviceType, Policy
-from lastmetre.home.identity import DeviceIdentity
-from lastmetre.home.premises import Gas, Neighbour, Parts, Premises, Radios
-from lastmetre.home.state import MeterState
-from lastmetre.home.supply import Supply
-from lastmetre.links.air import LOOPBACK, Pump, open_air
+from lastmetre.home.hub_policy import Policy
+from lastmetre.links.air import LOOPBACK, Air, open_air
 from lastmetre.links.capture import Capture
-from lastmetre.links.device_store import SqliteDeviceStore
+from lastmetre.links.clockwork import Clock, Clockwork
+from lastmetre.links.device_store import DeviceShelf, SqliteDeviceStore
 from lastmetre.links.faceplate import FaceplateRefused, serve_faceplate
 from lastmetre.links.keystore import Keyring, KeyStoreError
 from lastmetre.links.tls import client_context
 from lastmetre.links.wan import WanLink
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Coroutine, Mapping
+    from typing import Any, TypeAlias
 
-    from lastmetre.gbcs.certificates import Certificate
+    from lastmetre.cli.home_settings import ClockRow
+    from lastmetre.home.household import Household
     from lastmetre.home.ports import DeviceStore
     from lastmetre.links.faceplate import Answer, Handler
 
-TICK_S = 10.0
-"""How often the home looks at the time."""
-PREPAYMENT_MODE = 0x0097
+    Work: TypeAlias = Callable[[], Coroutine[Any, Any, None]]
 
+__all__ = ["HomeSettings", "PremisesSettings", "run_home", "run_premises"]
 
-class EsmeRow(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The electricity meter, as it is when new."""
-
-    id: EntityId
-    short_address: Short = 0x1001
-    balance: int = 0
-    supply: Literal["ON", "ARMED", "OFF_BY_CREDIT", "OFF_BY_COMMAND"] = "ON"
-
-
-class GsmeRow(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The gas meter, as it is when new, and its proxy in the hub."""
-
-    id: EntityId
-    store: str
-    short_address: Short = 0x9D03
-    balance: int = 0
-    mode: Literal["prepayment", "credit"] = "credit"
-    valve: Literal["ON", "ARMED", "OFF_BY_CREDIT", "OFF_BY_COMMAND"] = "ON"
-    proxy_id: EntityId | None = None
-    proxy_store: str | None = None
-
-
-class ChfRow(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The hub's own function."""
-
-    store: str
-
-
-class PpmidRow(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The PPMID: a radio in another process."""
-
-    id: EntityId
-    short_address: Short = 0x4A21
-
-
-class AnchorRow(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Whom the meter trusts when new."""
-
-    supplier: EntityId
-    access_control_broker: EntityId
-    network_operator: EntityId | None = None
-
-
-class WanRow(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The way to the DSP's gateway."""
-
-    port: Port
-    gateway_id: EntityId
-    host: str = LOOPBACK
-
-
-class FaceplateSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The front of meter and hub, for demonstrations."""
-
-    token: str
-    port: Port = 0
-
-
-class HomeSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Everything ``serve home`` reads from its file."""
-
-    hub_id: EntityId
-    certificates: str
-    keys: str
-    store: str
-    esme: EsmeRow
-    anchors: AnchorRow
-    ppmid: PpmidRow | None = None
-    gsme: GsmeRow | None = None
-    chf: ChfRow | None = None
-    hub_store: str | None = None
-    policy: Literal["today", "proposed"] = "proposed"
-    air_port: Port = 0
-    pan_id: Pan = 0x1A62
-    capture: str | None = None
-    wan: WanRow | None = None
-    tls: TlsFiles | None = None
-    faceplate: FaceplateSettings | None = None
-    passphrase_file: str | None = None
+FUELS: Final = ("electricity", "gas")
 
 
 async def run_home(settings: HomeSettings, ending: asyncio.Event) -> None:
     """Run one home until ``ending`` is set. A store or capture that fails ends it, for its starter to see."""
     async with contextlib.AsyncExitStack() as stack:
-        home = _Home(settings, lambda path: stack.enter_context(SqliteDeviceStore(Path(path))))
-        stack.callback(home.premises.meter.save)
+        clockwork = _clockwork(settings.clock)
+        ring = _open_ring(settings.certificates, settings.keys, settings.passphrase_file)
+        home = _Home(settings, ring, lambda path: stack.enter_context(SqliteDeviceStore(Path(path))), clockwork)
+        await home.open(stack)
+        await _run([clockwork.run, *home.tasks()], ending)
+
+
+async def run_premises(settings: PremisesSettings, ending: asyncio.Event) -> None:
+    """Run the homes of a file until ``ending`` is set: one clockwork, one file for all their states."""
+    async with contextlib.AsyncExitStack() as stack:
+        clockwork = _clockwork(settings.clock)
+        shelf = stack.enter_context(DeviceShelf(Path(settings.store)))
+        rings: dict[str, Keyring] = {}
+        tasks: list[Work] = [clockwork.run]
+        homes = list(settings.homes())
+        for number, row in enumerate(homes):
+            if row.keys not in rings:
+                rings[row.keys] = _open_ring(row.certificates, row.keys, row.passphrase_file)
+            home = _Home(row, rings[row.keys], shelf.store, clockwork, place=number / len(homes))
+            await home.open(stack)
+            tasks += home.tasks()
+        tell_line("premises_ready", party="home", homes=len(homes))
+        await _run(tasks, ending)
+
+
+def _clockwork(row: ClockRow) -> Clockwork:
+    starts_at = row.starts_at.timestamp() if row.starts_at is not None else None
+    return Clockwork(Clock(speed=row.speed, starts_at=starts_at))
+
+
+async def _run(work: list[Work], ending: asyncio.Event) -> None:
+    """All of it until it is to end, or one of it fails."""
+    tasks = [asyncio.create_task(part()) for part in work]
+    tasks.append(asyncio.create_task(_until(ending)))
+    try:
+        done, _pending = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        for task in done:
+            task.result()
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def _until(ending: asyncio.Event) -> None:
+    await ending.wait()
+
+
+class _Home:
+    """One home and its ways out: air, WAN, faceplate, capture. The clockwork drives it."""
+
+    def __init__(
+        self,
+        settings: HomeSettings,
+        ring: Keyring,
+        open_store: Callable[[str], DeviceStore],
+        clockwork: Clockwork,
+        *,
+        place: float = 0.0,
+    ) -> None:
+        self._settings = settings
+        self._clockwork = clockwork
+        self._clock = clockwork.clock
+        self._out: asyncio.Queue[bytes] = asyncio.Queue()
+        self._capture: Capture | None = None
+        self._air: Air | None = None
+        clock = self._clock
+        world = World(ring, open_store, tell_line, self._out.put_nowait, clock.now, clock.at(), secrets.token_bytes)
+        self.household: Final[Household] = build_home(settings, world, place=place)
+        self.premises: Final = self.household.premises
+        self.wan: Final = self._wan_link(settings)
+
+    async def open(self, stack: contextlib.AsyncExitStack) -> None:
+        """Open what it speaks through, for as long as the stack stands."""
+        settings = self._settings
+        stack.callback(self.premises.meter.save)
         if settings.capture is not None:
-            home.capture = stack.enter_context(Capture(Path(settings.capture)))
-        shorts = [settings.ppmid.short_address] if settings.ppmid else []
-        air = await stack.enter_async_context(open_air(settings.air_port, shorts, home.pump.feed))
+            self._capture = stack.enter_context(Capture(Path(settings.capture)))
+        if settings.air_port is not None:
+            outside = [row.short_address for row in [settings.ppmid] if row is not None and not row.inside]
+            self._air = await stack.enter_async_context(open_air(settings.air_port, outside, self._heard))
         faceplate_port = None
         if settings.faceplate is not None:
             front = settings.faceplate
             faceplate_port = await stack.enter_async_context(
-                serve_faceplate(LOOPBACK, front.port, front.token, home.handlers())
+                serve_faceplate(LOOPBACK, front.port, front.token, self.handlers())
             )
-        tell_line("ready", party="home", hub_id=settings.hub_id, air_port=air.port, faceplate_port=faceplate_port)
-        tasks = [
-            asyncio.create_task(home.pump.run(air.send)),
-            asyncio.create_task(ending.wait()),
-            asyncio.create_task(home.let_time_pass()),
-        ]
-        if home.wan is not None:
-            tasks += [asyncio.create_task(home.wan.run()), asyncio.create_task(home.send_by_wan())]
-        try:
-            done, _pending = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-            for task in done:
-                task.result()
-        finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+        self._clockwork.add(self)
+        air_port = self._air.port if self._air is not None else None
+        tell_line("ready", party="home", hub_id=settings.hub_id, air_port=air_port, faceplate_port=faceplate_port)
 
+    def tasks(self) -> list[Work]:
+        """What runs beside the clockwork."""
+        return [] if self.wan is None else [self.wan.run, self._send_by_wan]
 
-class _Home:
-    """The parts of one home and the clock that drives them."""
+    # --- driven by the clockwork ---
 
-    def __init__(self, settings: HomeSettings, open_store: Callable[[str], DeviceStore]) -> None:
-        self.capture: Capture | None = None
-        self._out: asyncio.Queue[bytes] = asyncio.Queue()
-        self._ring = _open_ring(settings)
-        self._settings = settings
-        hub_id = bytes.fromhex(settings.hub_id)
-        neighbours = _neighbours(settings)
-        meter_id = bytes.fromhex(settings.esme.id)
-        meter = Esme(
-            self._identity(meter_id),
-            open_store(settings.store),
-            tell_line,
-            new=MeterState(settings.esme.balance, Supply[settings.esme.supply]),
-        )
-        shorts = {device_id: neighbour.short_address for device_id, neighbour in neighbours.items()}
-        peers = {
-            device_id: short
-            for device_id, short in shorts.items()
-            if neighbours[device_id].device_type is DeviceType.PPMID
-        }
-        gas_ids = [bytes.fromhex(settings.gsme.id)] if settings.gsme is not None else []
-        radios = Radios(
-            Hub(hub_id, settings.pan_id, shorts, first_counter=secrets.randbelow(256), gas=gas_ids),
-            Device(meter_id, shorts[meter_id], settings.pan_id, hub_id, peers, first_counter=secrets.randbelow(256)),
-        )
-        log = tuple(LogEntry(device_id, neighbour.device_type) for device_id, neighbour in neighbours.items())
-        hub_memory = open_store(settings.hub_store) if settings.hub_store is not None else None
-        parts = self._parts(open_store, neighbours)
-        if parts.gpf is not None:
-            log = (*log, LogEntry(parts.gpf.entity_id, DeviceType.GPF))
-        hub = CommsHub(hub_id, log, HubSettings(Policy(settings.policy)), tell_line, hub_memory)
-        self.premises = Premises(hub, meter, radios, self._out.put_nowait, tell_line, parts)
-        self.pump: Pump[Heard[Event]] = Pump(self.premises.medium, self._happened, on_turn=self._record)
-        self.wan = self._wan_link(settings)
+    def next_due(self) -> float:
+        """When it has something to do."""
+        return self.household.next_due()
 
-    def _parts(self, open_store: Callable[[str], DeviceStore], neighbours: dict[bytes, Neighbour]) -> Parts:
-        """The gas meter, the proxy and the hub's own function, as far as the settings name them."""
-        settings = self._settings
-        hub_id = bytes.fromhex(settings.hub_id)
-        chf = None
-        if settings.chf is not None:
-            now = int(time.time())
-            log = tuple(
-                Listed(device_id, neighbour.device_type, link_key_hash(device_id, neighbour.key), now)
-                for device_id, neighbour in neighbours.items()
-            )
-            chf = Chf(
-                self._identity(hub_id, (Role.ACCESS_CONTROL_BROKER,)),
-                open_store(settings.chf.store),
-                tell_line,
-                new=ChfState(log, changed_at=now, extended_pan_id=hub_id),
-            )
-        desk = HhtDesk(chf, time.monotonic()) if chf is not None else None
-        row = settings.gsme
-        if row is None:
-            return Parts(chf=chf, neighbours=neighbours, desk=desk)
-        gsme_id = bytes.fromhex(row.id)
-        mode = PREPAYMENT_MODE if row.mode == "prepayment" else zcl.CREDIT_MODE
-        new = GasState(Valve[row.valve], attributes={zcl.CREDIT: row.balance, zcl.CONFIGURATION: mode})
-        gsme = Gsme(self._identity(gsme_id), open_store(row.store), tell_line, new=new, partners=self._partners())
-        radio = SleepyDevice(
-            gsme_id,
-            row.short_address,
-            settings.pan_id,
-            hub_id,
-            first_counter=secrets.randbelow(256),
-            reports=gsme.reports,
-        )
-        gpf = None
-        if row.proxy_id is not None and row.proxy_store is not None:
-            gpf = Gpf(
-                self._identity(bytes.fromhex(row.proxy_id)),
-                open_store(row.proxy_store),
-                tell_line,
-                new=GasState(),
-                gsme_id=gsme_id,
-                gsme_signing=self._certificate(gsme_id, KeyUse.DIGITAL_SIGNATURE),
-            )
-        return Parts(Gas(gsme, radio), chf, gpf, neighbours, desk)
+    def turn(self, now: float, at: int) -> None:
+        """Do it; write down what was on the air, and send what is for radios outside."""
+        self.household.turn(now, at)
+        frames = self.household.heard()
+        if self._capture is not None:
+            at_us = self._clock.at_us()
+            for frame in frames:
+                self._capture.write(frame, at_us)
+        for frame in self.household.outgoing():
+            if self._air is not None:
+                self._air.send(frame)
 
-    def _identity(self, device_id: bytes, roles: tuple[Role, ...] | None = None) -> DeviceIdentity:
-        """A device's keys, and the certificates it trusts when new: all of them, or those of some roles."""
-        try:
-            anchors = _anchors(self._settings.anchors, self._ring)
-            return DeviceIdentity(
-                device_id,
-                self._ring.private_key(device_id, KeyUse.DIGITAL_SIGNATURE),
-                self._ring.private_key(device_id, KeyUse.KEY_AGREEMENT),
-                {cell: anchor for cell, anchor in anchors.items() if roles is None or cell[0] in roles},
-            )
-        except KeyStoreError as error:
-            raise ProblemError(str(error)) from error
-
-    def _certificate(self, device_id: bytes, use: KeyUse) -> Certificate:
-        try:
-            return self._ring.certificate(device_id, use)
-        except KeyStoreError as error:
-            raise ProblemError(str(error)) from error
-
-    def _partners(self) -> dict[bytes, Certificate]:
-        """Whom the gas meter was joined with: the PPMID, by its key agreement certificate."""
-        if self._settings.ppmid is None:
-            return {}
-        ppmid_id = bytes.fromhex(self._settings.ppmid.id)
-        return {ppmid_id: self._certificate(ppmid_id, KeyUse.KEY_AGREEMENT)}
-
-    async def let_time_pass(self) -> None:
-        """Minutes for meters and hub: what is due happens though nothing arrives."""
-        while True:
-            self.premises.tick(self.pump.now(), int(time.time()))
-            self.pump.wake()
-            await asyncio.sleep(TICK_S)
-
-    def _happened(self, heard: Heard[Event]) -> None:
-        self.premises.happened(heard, self.pump.now(), int(time.time()))
-
-    def _record(self) -> None:
-        for frame in self.premises.medium.heard():
-            if self.capture is not None:
-                self.capture.write(frame)
+    def _heard(self, frame: bytes) -> None:
+        self.household.feed(frame)
+        self._clockwork.wake(self)
 
     # --- the SM WAN ---
 
@@ -371,119 +250,116 @@ class _Home:
         )
 
     async def _from_wan(self, message: bytes) -> None:
-        self.premises.from_wan(message, self.pump.now(), int(time.time()))
-        self.pump.wake()
+        self.premises.from_wan(message, self._clock.now(), self._clock.at())
+        self._clockwork.wake(self)
 
     def _wan_changed(self, connected: bool) -> None:
         if connected:
             tell_line("wan_up", hub_id=self.premises.hub.chf_id.hex())
-            self.premises.wan_connected(int(time.time()))
+            self.premises.wan_connected(self._clock.at())
         else:
             tell_line("wan_down", hub_id=self.premises.hub.chf_id.hex())
             self.premises.hub.wan_lost()
 
-    async def send_by_wan(self) -> None:
+    async def _send_by_wan(self) -> None:
         """Hand what is for the WAN to the link; what it does not take is stored by the hub."""
         assert self.wan is not None
         while True:
             message = await self._out.get()
             if not await self.wan.send(message):
-                self.premises.hub.keep_for_wan(message, int(time.time()))
+                self.premises.hub.keep_for_wan(message, self._clock.at())
 
     # --- in front of the meter ---
 
     def handlers(self) -> Mapping[str, Handler]:
         """What somebody in the home can see and do."""
+        return {
+            "display": self._display,
+            "press": self._press,
+            "set": self._set,
+            "hub-log": self._hub_log,
+            "ppmid": self._ppmid,
+        }
 
-        async def display(_request: Mapping[str, object]) -> Answer:
-            hub = self.premises.hub
-            wan = "none" if self.wan is None else ("up" if self.wan.is_connected else "down")
-            parts = self.premises.parts
-            return {
-                **self.premises.meter.display(),
-                "gas": parts.gas.meter.display() if parts.gas is not None else None,
-                "gas_copy": parts.gpf.display() if parts.gpf is not None else None,
-                "policy": hub.settings.policy.value,
-                "drop_repeats": hub.settings.drop_repeats,
-                "wan": wan,
-                "counters": {role.name: counter for role, counter in self.premises.meter.state.counters.ordinary},
-                "utrn_cache": list(self.premises.meter.state.counters.utrn_cache),
-            }
+    async def _display(self, _request: Mapping[str, object]) -> Answer:
+        hub, parts, meter = self.premises.hub, self.premises.parts, self.premises.meter
+        wan = "none" if self.wan is None else ("up" if self.wan.is_connected else "down")
+        return {
+            **meter.display(),
+            "at": self._clock.at(),
+            "gas": parts.gas.meter.display() if parts.gas is not None else None,
+            "gas_copy": parts.gpf.display() if parts.gpf is not None else None,
+            "ppmid": parts.ppmid.screen() if parts.ppmid is not None else None,
+            "policy": hub.settings.policy.value,
+            "drop_repeats": hub.settings.drop_repeats,
+            "wan": wan,
+            "counters": {role.name: counter for role, counter in meter.state.counters.ordinary},
+            "utrn_cache": list(meter.state.counters.utrn_cache),
+        }
 
-        async def press(request: Mapping[str, object]) -> Answer:
-            button = request.get("button")
-            if button == "enable-supply":
-                return {"done": self.premises.meter.customer_enable()}
-            if button == "emergency-credit":
-                return {"done": self.premises.meter.customer_emergency_credit()}
-            gas, now = self.premises.parts.gas, int(time.time())
-            if gas is not None and button == "open-gas-valve":
-                return {"done": gas.meter.customer_open(now)}
-            if gas is not None and button == "gas-emergency-credit":
-                return {"done": gas.meter.customer_emergency_credit(now)}
-            if gas is not None and button == "wake-gas-meter":
-                gas.radio.wake(self.pump.now())
-                self.pump.wake()
-                return {"done": True}
-            raise FaceplateRefused("the meters' buttons are: enable-supply, emergency-credit, open-gas-valve, "
-                                   "gas-emergency-credit, wake-gas-meter")  # fmt: skip
+    async def _press(self, request: Mapping[str, object]) -> Answer:
+        button = request.get("button")
+        if button == "enable-supply":
+            return {"done": self.premises.meter.customer_enable()}
+        if button == "emergency-credit":
+            return {"done": self.premises.meter.customer_emergency_credit()}
+        gas, at = self.premises.parts.gas, self._clock.at()
+        if gas is not None and button == "open-gas-valve":
+            return {"done": gas.meter.customer_open(at)}
+        if gas is not None and button == "gas-emergency-credit":
+            return {"done": gas.meter.customer_emergency_credit(at)}
+        if gas is not None and button == "wake-gas-meter":
+            gas.radio.wake(self._clock.now())
+            self._clockwork.wake(self)
+            return {"done": True}
+        raise FaceplateRefused("the meters' buttons are: enable-supply, emergency-credit, open-gas-valve, "
+                               "gas-emergency-credit, wake-gas-meter")  # fmt: skip
 
-        async def change(request: Mapping[str, object]) -> Answer:
-            hub = self.premises.hub
-            policy, repeats = request.get("policy"), request.get("drop_repeats")
-            if policy is not None:
-                if policy not in set(Policy):
-                    raise FaceplateRefused(f"policy is one of: {', '.join(Policy)}")
-                hub.settings.policy = Policy(str(policy))
-            if isinstance(repeats, bool):
-                hub.settings.drop_repeats = repeats
-            tell_line(
-                "hub_set",
-                hub_id=hub.chf_id.hex(),
-                policy=hub.settings.policy.value,
-                drop_repeats=hub.settings.drop_repeats,
-            )
-            return {"policy": hub.settings.policy.value, "drop_repeats": hub.settings.drop_repeats}
+    async def _ppmid(self, request: Mapping[str, object]) -> Answer:
+        ppmid, now = self.premises.parts.ppmid, self._clock.now()
+        fuel, code, button = request.get("fuel", FUELS[0]), request.get("enter"), request.get("press")
+        if ppmid is None or fuel not in FUELS:
+            raise FaceplateRefused("there is no PPMID inside this process, or the fuel is neither electricity nor gas")
+        if isinstance(code, str) and len(code) == 20 and code.isascii() and code.isdigit():
+            ppmid.enter_code(code, str(fuel), now)
+        elif button == "emergency-credit":
+            ppmid.emergency_credit(str(fuel), now)
+        elif button == "enable-supply" and fuel == FUELS[0]:
+            ppmid.enable_supply(now)
+        else:
+            raise FaceplateRefused('say "enter" with twenty digits, or "press" with emergency-credit or enable-supply')
+        self._clockwork.wake(self)
+        return {"screen": ppmid.screen()}
 
-        async def hub_log(_request: Mapping[str, object]) -> Answer:
-            return {
-                "log": [
-                    {"at": event.at, "road": event.road, "reason": event.refusal, "message_code": event.message_code}
-                    for event in self.premises.hub.log
-                ]
-            }
+    async def _set(self, request: Mapping[str, object]) -> Answer:
+        hub = self.premises.hub
+        policy, repeats = request.get("policy"), request.get("drop_repeats")
+        if policy is not None:
+            if policy not in set(Policy):
+                raise FaceplateRefused(f"policy is one of: {', '.join(Policy)}")
+            hub.settings.policy = Policy(str(policy))
+        if isinstance(repeats, bool):
+            hub.settings.drop_repeats = repeats
+        tell_line(
+            "hub_set",
+            hub_id=hub.chf_id.hex(),
+            policy=hub.settings.policy.value,
+            drop_repeats=hub.settings.drop_repeats,
+        )
+        return {"policy": hub.settings.policy.value, "drop_repeats": hub.settings.drop_repeats}
 
-        return {"display": display, "press": press, "set": change, "hub-log": hub_log}
+    async def _hub_log(self, _request: Mapping[str, object]) -> Answer:
+        return {
+            "log": [
+                {"at": event.at, "road": event.road, "reason": event.refusal, "message_code": event.message_code}
+                for event in self.premises.hub.log
+            ]
+        }
 
 
-def _open_ring(settings: HomeSettings) -> Keyring:
+def _open_ring(certificates: str, keys: str, passphrase_file: str | None) -> Keyring:
     try:
-        passphrase = read_passphrase(settings.passphrase_file)
-        return Keyring.open(certificates=Path(settings.certificates), keys=Path(settings.keys), password=passphrase)
+        passphrase = read_passphrase(passphrase_file)
+        return Keyring.open(certificates=Path(certificates), keys=Path(keys), password=passphrase)
     except KeyStoreError as error:
         raise ProblemError(str(error)) from error
-
-
-def _neighbours(settings: HomeSettings) -> dict[bytes, Neighbour]:
-    """Every radio within reach of the hub. Their link keys are provisioned: made from their ids (DESIGN CHOICE)."""
-    rows = (
-        (settings.esme, DeviceType.ESME),
-        (settings.gsme, DeviceType.GSME),
-        (settings.ppmid, DeviceType.PPMID),
-    )
-    return {
-        bytes.fromhex(row.id): Neighbour(kind, row.short_address, b"provisioned " + bytes.fromhex(row.id))
-        for row, kind in rows
-        if row is not None
-    }
-
-
-def _anchors(row: AnchorRow, ring: Keyring) -> dict[tuple[Role, KeyUse], Certificate]:
-    supplier, broker = bytes.fromhex(row.supplier), bytes.fromhex(row.access_control_broker)
-    cells = {(Role.SUPPLIER, use): ring.certificate(supplier, use) for use in KeyUse}
-    cells[Role.ACCESS_CONTROL_BROKER, KeyUse.KEY_AGREEMENT] = ring.certificate(broker, KeyUse.KEY_AGREEMENT)
-    if row.network_operator is not None:
-        operator = bytes.fromhex(row.network_operator)
-        for use in (KeyUse.DIGITAL_SIGNATURE, KeyUse.KEY_AGREEMENT):
-            cells[Role.NETWORK_OPERATOR, use] = ring.certificate(operator, use)
-    return cells
