@@ -11,7 +11,7 @@ from lastmetre.dcc.access_control import Code, OurCode
 from lastmetre.dcc.inventory import DeviceStatus, Inventory, Registration, UserRole, UserStatus
 from lastmetre.dcc.ports import LaneMarks, Service
 from lastmetre.duis.documents import Request, RequestHeader
-from lastmetre.duis.identifiers import RequestID
+from lastmetre.duis.identifiers import RequestID, entity_text
 from lastmetre.duis.xml import Element
 from lastmetre.gbcs.catalogue import Lane
 from tests.dsp_world import (
@@ -72,6 +72,7 @@ def header(asked: Request, **changed: Any) -> Request:
 
 IS, ED = UserRole.IMPORT_SUPPLIER, UserRole.ELECTRICITY_DISTRIBUTOR
 LATER = Element("ExecutionDateTime", "2031-01-01T00:00:00Z")
+INVENTORY_READ = Element("ReadInventory", children=(Element("DeviceID", entity_text(ESME)),))
 CASES = {
     # 1: one User, known, with a certificate of its role
     "TLS names another User": Case("E1", read_balance(5), post={"caller": OTHER_SUPPLIER}),
@@ -121,7 +122,7 @@ CASES = {
     ),
     "WAN delivery without WAN": Case("E20", read_balance(5, 1, target=OTHER_ESME)),
     # 9: not here yet
-    "inventory read": Case("E100", request("8.2", Element("ReadInventory"), 8, 5, target=BROKER)),
+    "inventory read": Case("E100", request("8.2", INVENTORY_READ, 8, 5, target=BROKER)),
     "held for later": Case("E100", request("4.18", Element("ReadMeterBalance", children=(LATER,)), 2, 5)),
     "in a sequence": Case("E100", header(read_balance(5), first_in_sequence=True)),
     "after another": Case("E100", header(read_balance(5), preceding_service_request_id=RequestID(SUPPLIER, ESME, 4))),

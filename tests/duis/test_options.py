@@ -12,7 +12,8 @@ import pytest
 from lastmetre.duis.catalogue import service_requests
 from lastmetre.duis.documents import parse_request
 from lastmetre.duis.errors import TransformError
-from lastmetre.duis.skeletons import shape_of, skeleton
+from lastmetre.duis.shapes import shape_of
+from lastmetre.duis.skeletons import skeleton
 from lastmetre.duis.transform import DeviceFacts, HubBackup, Records, Sender, rules_of, transform
 from lastmetre.gbcs.message import parse_message
 from lastmetre.gbcs.payload import decode_payload, encode_payload
@@ -20,7 +21,7 @@ from tests.duis.support import DSP, METER, SUPPLIER
 from tests.duis.test_skeletons import alternatives
 
 if TYPE_CHECKING:
-    from lastmetre.duis.skeletons import Shape
+    from lastmetre.duis.shapes import Shape
 
 SENDER = Sender("IS", DSP, 9, bytes(7) + b"\x04", 10, 1_700_000_000)
 WITH: dict[str, set[str]] = {

@@ -10,12 +10,13 @@ from lxml import etree
 from lastmetre.duis.catalogue import service_requests
 from lastmetre.duis.documents import parse_request
 from lastmetre.duis.errors import DuisValueError
-from lastmetre.duis.skeletons import shape_of, skeleton
+from lastmetre.duis.shapes import shape_of
+from lastmetre.duis.skeletons import skeleton
 from tests.duis.support import METER, SUPPLIER, schema
 from tests.shared_data import needs_duis
 
 if TYPE_CHECKING:
-    from lastmetre.duis.skeletons import Shape
+    from lastmetre.duis.shapes import Shape
 
 
 def alternatives(shape: Shape) -> set[str]:

@@ -19,7 +19,7 @@ from lastmetre.dcc.replies import Replies
 from lastmetre.dcc.responses import Responses
 from lastmetre.dcc.sealing import Broker
 from lastmetre.dcc.transform_service import Done, TransformService
-from lastmetre.duis.documents import parse_request, read_signed_request
+from lastmetre.duis.documents import BodyError, parse_request, read_signed_request
 from lastmetre.duis.errors import DuisDecodeError, SignatureRefused
 
 if TYPE_CHECKING:
@@ -111,6 +111,8 @@ class Dsp:
         now = self._clock()
         try:
             verified = read_signed_request(document, self._user_certificates.find, roles=SIGNER_ROLES)
+        except BodyError as error:
+            return self._refuse(error.request, caller_id, RequestRefused(OurCode.CONTENT, str(error)), now)
         except DuisDecodeError as error:
             self._tell("request_refused", request_id=None, user_id=caller_id.hex(), code=None, reason=str(error))
             raise NotADocument(str(error)) from error
@@ -180,6 +182,8 @@ class Dsp:
         """Answer a document whose signature failed, to the caller alone, with nothing but its own ids and the code."""
         try:
             request = parse_request(document)
+        except BodyError as error:
+            request = error.request
         except DuisDecodeError as error:
             raise NotADocument(str(error)) from error
         reason = f"{refused.reason.value}{': ' if refused.detail else ''}{refused.detail}"

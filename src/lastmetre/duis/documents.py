@@ -2,8 +2,9 @@
 
 Rules kept here (reference: duis sections 1.2 to 1.6 and 2.3):
 
-* ``parse_*`` reads structure and believes nothing. ``read_signed_*`` is the only door to trusted values: what comes
-  through it was read from the very tree whose signature verified, and the right party signed it.
+* ``parse_*`` reads structure, all of it (``structure``), and believes nothing. ``read_signed_*`` is the only door to
+  trusted values: what comes through it was read from the very tree whose signature verified, and the right party
+  signed it.
 * A document is written with its elements in schema order and without whitespace between them, ready to be signed.
 * The body of a request stays a tree of ``Element``; ``transform`` and ``compose`` know what is inside.
 * An unsigned response is believed for nothing but this: an acknowledgement or an error that carries no payload.
@@ -30,6 +31,7 @@ from lastmetre.duis.signature import (
     sign_document,
     verify_document,
 )
+from lastmetre.duis.structure import check_answer, check_body
 from lastmetre.duis.xml import DS, SR, Element, read_document, write_element
 
 if TYPE_CHECKING:
@@ -290,6 +292,17 @@ class UnsignedNotice:
     response: Response
 
 
+class BodyError(DuisDecodeError):
+    """A request whose header can be read and whose body is not as schema 5.4 has it.
+
+    ``request`` is kept for the answer: for its header only, nobody has looked at the rest of its body.
+    """
+
+    def __init__(self, request: Request, error: DuisDecodeError) -> None:
+        super().__init__(error.where, error.reason)
+        self.request = request
+
+
 # --- reading
 
 
@@ -366,6 +379,15 @@ _COMMAND_VARIANTS: Final = {str(number): number for number in range(1, 9)}
 
 
 def _request(root: Element) -> Request:
+    request = _unchecked_request(root)
+    try:
+        check_body(request.body)
+    except DuisDecodeError as error:
+        raise BodyError(request, error) from None
+    return request
+
+
+def _unchecked_request(root: Element) -> Request:
     header, body, version = _envelope(root, "Request")
     if tuple(child.name for child in header.children) == _USUAL_HEADER:
         # The header of nearly all requests, without the detour by names.
@@ -416,6 +438,7 @@ def _payload(element: Element) -> Payload:
                 _base64(children, "GBCSPayload"), _decimal(children.text("DSPScheduleID"), "DSPScheduleID")
             )
         case _:
+            check_answer(element, "ResponseMessage")
             return OtherPayload(element)
     children.end()
     return payload
@@ -465,6 +488,9 @@ def _response_body(body: Element) -> ResponseMessage | DeviceAlert | OtherMessag
     if body.name == "DeviceAlertMessage":
         return _device_alert(body)
     if body.name != "ResponseMessage":
+        # A SMETS1 document is its own provider's, with a signature of its own; no more is read of it than that it came.
+        if body.name != "SMETS1ResponseMessage":
+            check_answer(body, "Body")
         return OtherMessage(body)
     children = _Children(body)
     reference, variant = children.text("ServiceReference"), children.text("ServiceReferenceVariant")
@@ -474,7 +500,7 @@ def _response_body(body: Element) -> ResponseMessage | DeviceAlert | OtherMessag
 
 
 def parse_request(document: bytes) -> Request:
-    """What a request says; nobody vouches for it."""
+    """What a request says; nobody vouches for it. ``BodyError`` when only its body cannot be read."""
     return _request(read_document(document))
 
 
@@ -490,9 +516,16 @@ def read_signed_request(
     at: int | None = None,
     roles: frozenset[int] = USER_ROLES,
 ) -> VerifiedRequest:
-    """A request that the originator named in its RequestID signed. ``at``: now, to check the certificate's period."""
+    """A request that the originator named in its RequestID signed. ``at``: now, to check the certificate's period.
+
+    ``BodyError`` says that the originator did sign it, and that its body cannot be read.
+    """
     verified = verify_document(document, find_certificate)
-    request = _request(verified.element)
+    try:
+        request = _request(verified.element)
+    except BodyError as error:
+        require_signer(verified, error.request.header.request_id.originator, roles, at=at)
+        raise
     require_signer(verified, request.header.request_id.originator, roles, at=at)
     return VerifiedRequest(request, verified.signer)
 

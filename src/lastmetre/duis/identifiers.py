@@ -17,7 +17,8 @@ ENTITY_ID_SIZE: Final = 8
 COUNTER_MAX: Final = 2**64 - 1
 
 _EUI: Final = re.compile(r"[0-9A-Fa-f]{2}(?:-[0-9A-Fa-f]{2}){7}")
-_THREE_PARTS: Final = re.compile(rf"({_EUI.pattern}):({_EUI.pattern}):(0|[1-9][0-9]{{0,19}})")
+REQUEST_ID_FORM: Final = re.compile(rf"({_EUI.pattern}):({_EUI.pattern}):(0|[1-9][0-9]{{0,19}})")
+"""Of a RequestID and of a ResponseID: two identifiers and a counter without leading zeros."""
 _XML_SPACE: Final = " \t\r\n"
 
 
@@ -37,7 +38,7 @@ def parse_entity(text: str, where: str = "entity identifier") -> bytes:
 
 
 def _three_parts(text: str, where: str) -> tuple[bytes, bytes, int]:
-    match = _THREE_PARTS.fullmatch(text.strip(_XML_SPACE))
+    match = REQUEST_ID_FORM.fullmatch(text.strip(_XML_SPACE))
     if match is None:
         raise DuisDecodeError(where, f"{text[:80]!r} is not of the form identifier:identifier:counter")
     first, second, digits = match.groups()

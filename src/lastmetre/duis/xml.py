@@ -8,9 +8,9 @@ Rules kept here (reference: duis sections 1.1 and 3.2):
   was hashed: ``12<!-- -->34`` is 1234 for both.
 * An ``Element`` is a plain, immutable value: no parser, no namespace table, compared by content. An element has
   children or text, never both.
-* lxml alone decides what is well-formed. Its tree is slow to walk from Python, so where a document has the plain form
-  that every writer of DUIS uses, the elements are read from its text (``scan``); any other is walked node by node
-  (``read_element``). Both give the same value.
+* A document in the plain form that writers of DUIS use is read from its text (``scan``), which checks all of it; of
+  any other lxml decides whether it is well-formed, and its tree is walked (``read_element``). What the first reads the
+  second reads to the same value (tests/duis/test_xml.py): the first is there because it takes a third of the time.
 """
 
 from __future__ import annotations
@@ -159,12 +159,19 @@ def read_element(node: etree._Element, depth: int = 0) -> Element:
 
 # --- reading elements from text
 
-_ATTRIBUTE: Final = re.compile(r' ([^\s="<>]+)="([^"<]*)"')
-_ENTITY: Final = re.compile(r"&(?:#x([0-9A-Fa-f]{1,6})|#([0-9]{1,7})|(amp|lt|gt|quot|apos));")
+_QNAME: Final = r"[A-Za-z_][A-Za-z0-9_.-]*(?::[A-Za-z_][A-Za-z0-9_.-]*)?"
+_TAG: Final = re.compile(_QNAME)
+_ATTRIBUTE: Final = re.compile(rf' ({_QNAME})="([^"<]*)"')
+_REFERENCE: Final = re.compile(r"&(?:(?:#x([0-9A-Fa-f]{1,6})|#([0-9]{1,7})|(amp|lt|gt|quot|apos));)?")
 _ENTITIES: Final = {"amp": "&", "lt": "<", "gt": ">", "quot": '"', "apos": "'"}
-_COMMENT: Final = re.compile(r"<!--.*?-->", re.DOTALL)
-# What only an unusual writer puts into a document is left to the parser: sections of text, tabs and line ends inside a
-# tag, and a carriage return, which it would normalise.
+# A comment as XML allows it: no two dashes inside, nor one at its end.
+_COMMENT: Final = re.compile(r"<!--((?:-?[^-])*)-->")
+_COMMENT_MARK: Final = "\x00"
+_PLAIN_DECLARATION: Final = re.compile(
+    r'<\?xml version="1\.0"(?: encoding="(?i:utf-8)")?(?: standalone="(?:yes|no)")?\?>'
+)
+_PLAIN_NAMESPACE: Final = re.compile(r"https?://[A-Za-z0-9.-]+(?:/[A-Za-z0-9/._-]*#?)?|urn:[A-Za-z0-9:._-]+")
+_RESERVED_NAMESPACES: Final = ("http://www.w3.org/XML/1998/namespace", "http://www.w3.org/2000/xmlns/")
 
 KEPT_PIECES_MAX: Final = 8_192
 """Start tags, with the text behind them, that are kept ready; strangers cannot make it grow beyond this."""
@@ -175,7 +182,7 @@ _new = tuple.__new__
 
 
 class _Unusual(Exception):
-    """The text is not in the plain form."""
+    """The text is not in the plain form, or is not XML at all; the parser will tell."""
 
 
 def _unescape(text: str) -> str:
@@ -183,9 +190,12 @@ def _unescape(text: str) -> str:
         hexadecimal, decimal, name = match.groups()
         if name:
             return _ENTITIES[name]
-        return chr(int(hexadecimal, 16) if hexadecimal else int(decimal))
+        code = int(hexadecimal, 16) if hexadecimal else int(decimal or 0)
+        if code >= 0x110000 or _FORBIDDEN.search(chr(code)):
+            raise _Unusual
+        return chr(code)
 
-    return _ENTITY.sub(one, text)
+    return _REFERENCE.sub(one, text)
 
 
 class _Scope:
@@ -195,33 +205,36 @@ class _Scope:
 
     def __init__(self, namespaces: dict[str, str]) -> None:
         self.namespaces = namespaces
-        self.leaves: dict[str, Element] = {}
-        """Of start tags that neither end at once nor declare anything: nearly all."""
-        self.kept: dict[str, tuple[Element, bool, _Scope]] = {}
-        """Of the others."""
+        self.leaves: dict[str, tuple[Element, str]] = {}
+        """Of start tags that neither end at once nor declare anything, nearly all: the element and its end tag."""
+        self.kept: dict[str, tuple[Element, str, _Scope]] = {}
+        """Of the others; the end tag is empty where the element ends at once."""
 
-    def read(self, piece: str) -> tuple[Element, bool, _Scope]:
-        """The element of a start tag and the text behind it, whether it ends at once, and the scope inside it."""
+    def read(self, piece: str) -> tuple[Element, str, _Scope]:
+        """The element of a start tag and the text behind it, its end tag, and the scope inside it."""
         head, closing, text = piece.partition(">")
-        if not closing or "'" in head or head.count('"') % 2 or "\n" in head or "\t" in head:
+        if not closing or "'" in head or "\n" in head or "\t" in head or _FORBIDDEN.search(piece):
             raise _Unusual
         ended = head.endswith("/")
         tag, space, rest = (head[:-1] if ended else head).partition(" ")
+        if not _TAG.fullmatch(tag):
+            raise _Unusual
         inside, attributes = self._attributes(space + rest) if space else (self, ())
         name = inside.name(tag, default=inside.namespaces.get(""))
         if ended:
-            found = Element(name, "", (), attributes)
+            _require_blank(text)
+            found, end = Element(name, "", (), attributes), ""
         else:
-            found = Element(name, _unescape(text) if "&" in text else text, (), attributes)
+            found, end = Element(name, _unescape(text) if "&" in text else text, (), attributes), f"/{tag}>"
         if len(text) <= KEPT_TEXT_MAX:
             if len(self.kept) + len(self.leaves) >= KEPT_PIECES_MAX:
                 self.kept.clear()
                 self.leaves.clear()
             if ended or inside is not self:
-                self.kept[piece] = found, ended, inside
+                self.kept[piece] = found, end, inside
             else:
-                self.leaves[piece] = found
-        return found, ended, inside
+                self.leaves[piece] = found, end
+        return found, end, inside
 
     def name(self, tag: str, default: str | None = None) -> str:
         """A name as ``Element.name`` has it."""
@@ -239,24 +252,34 @@ class _Scope:
             raise _Unusual
         given, declared = [], {}
         for name, value in found:
-            if "\t" in value or "\n" in value:
-                raise _Unusual
             shown = _unescape(value) if "&" in value else value
             if name == "xmlns" or name.startswith("xmlns:"):
-                declared[name[6:]] = shown
+                if name in declared or not _is_plain_namespace(name, shown):
+                    raise _Unusual
+                declared[name] = shown
             else:
                 given.append((name, shown))
-        inside = _scope(self.namespaces | declared) if declared else self
-        return inside, tuple(sorted((inside.attribute(name), value) for name, value in given))
+        spaces = {name[6:]: value for name, value in declared.items()}
+        inside = _scope(self.namespaces | spaces) if spaces else self
+        named = tuple(sorted((inside.attribute(name), value) for name, value in given))
+        if len({name for name, _ in named}) != len(named):
+            raise _Unusual
+        return inside, named
 
     def attribute(self, name: str) -> str:
         """The name of an attribute, which has a namespace only with a prefix."""
         prefix, colon, local = name.partition(":")
         if not colon:
             return name
-        if prefix not in self.namespaces:
+        if not self.namespaces.get(prefix):
             raise _Unusual
         return f"{{{self.namespaces[prefix]}}}{local}"
+
+
+def _is_plain_namespace(name: str, namespace: str) -> bool:
+    if name in ("xmlns:xml", "xmlns:xmlns") or namespace in _RESERVED_NAMESPACES:
+        return False
+    return _PLAIN_NAMESPACE.fullmatch(namespace) is not None or (name == "xmlns" and not namespace)
 
 
 _SCOPES: Final[dict[tuple[tuple[str, str], ...], _Scope]] = {}
@@ -277,40 +300,69 @@ def _scope(namespaces: dict[str, str]) -> _Scope:
 
 
 def scan(text: str) -> Element | None:
-    """The root element of a well-formed document from its text; None when it is not in the plain form.
+    """The root element of a document in the plain form; None of any other, which the parser must judge.
 
-    Raises ``DuisDecodeError`` as ``read_element`` does. The text must have been accepted by the parser.
+    The plain form is what writers of DUIS write: no section and no carriage return, quotation marks round values, ASCII
+    names. All of it is checked here, so what this function reads is well-formed.
     """
-    start = text.find("?>") + 2 if text.startswith(("<?", "\ufeff<?")) else 0
+    start = 0
+    if text.startswith("<?"):
+        declaration = _PLAIN_DECLARATION.match(text)
+        if declaration is None:
+            return None
+        start = declaration.end()
     if "\r" in text:
         return None
-    if "!" in text:
-        if "<![" in text:
-            return None
-        text = _COMMENT.sub("", text)
-    pieces = text[start:].split("<")
-    del pieces[0]
-    # A greater-than sign that ends no tag is allowed in a text, and taken for none here.
-    if text.count(">", start) != len(pieces):
-        return None
     try:
+        pieces = _split_commented(text[start:]) if "!" in text and "<!" in text else _split(text[start:])
+        _require_blank(pieces[0])
+        del pieces[0]
         return _scan(pieces)
-    except _Unusual:
+    except (_Unusual, IndexError):
         return None
+
+
+def _split(text: str) -> list[str]:
+    """The text by its less-than signs: what stands before the root, then the tags with what stands behind each."""
+    pieces = text.split("<")
+    # A greater-than sign that ends no tag is allowed in a text, and taken for none here.
+    if text.count(">") != len(pieces) - 1:
+        raise _Unusual
+    return pieces
+
+
+def _split_commented(text: str) -> list[str]:
+    """The same of a text with comments, which may stand anywhere but inside a tag."""
+
+    def mark(comment: re.Match[str]) -> str:
+        if _FORBIDDEN.search(comment.group()) or "<" in comment.group(1):
+            raise _Unusual
+        return _COMMENT_MARK
+
+    if _COMMENT_MARK in text:
+        raise _Unusual
+    text = _COMMENT.sub(mark, text)
+    if "<!" in text:
+        raise _Unusual
+    first, *pieces = _split(text)
+    if any(_COMMENT_MARK in piece.partition(">")[0] for piece in pieces if _COMMENT_MARK in piece):
+        raise _Unusual
+    return [piece.replace(_COMMENT_MARK, "") for piece in (first, *pieces)]
 
 
 def _scan(pieces: list[str]) -> Element:
     scope = _OUTSIDE
     leaves = scope.leaves
-    # Open elements with the children before them and, where they declared something, the scope around them.
-    stack: list[tuple[Element, list[Element], _Scope | None]] = []
+    # Open elements with the children before them, their end tags and, where they declared something, the scope around.
+    stack: list[tuple[Element, list[Element], str, _Scope | None]] = []
     children: list[Element] = []
     leaf: Element | None = None
     around: _Scope | None = None
+    end = ""
     for piece in pieces:
         if piece[0] == "/":
             if leaf is None:
-                parent, before, around = stack.pop()
+                parent, before, end, around = stack.pop()
                 leaf = _new(Element, (parent[0], "", tuple(children), parent[3]))
                 children = before
             children.append(leaf)
@@ -318,41 +370,54 @@ def _scan(pieces: list[str]) -> Element:
             if around is not None:
                 scope, around = around, None
                 leaves = scope.leaves
-            if piece[-1] != ">":
-                _check_blank(piece.partition(">")[2], stack)
+            if piece != end:
+                _check_end(piece, end)
             continue
         if leaf is not None:
-            if leaf[1] and not is_blank(leaf[1]):
-                raise DuisDecodeError(leaf[0], "text beside child elements is not allowed")
-            stack.append((leaf, children, around))
+            if leaf[1]:
+                _require_blank(leaf[1])
+            stack.append((leaf, children, end, around))
             children, around = [], None
             if len(stack) > DEPTH_MAX:
-                raise DuisDecodeError(leaf[0], f"nested deeper than {DEPTH_MAX}")
-        leaf = leaves.get(piece)
-        if leaf is None:
-            leaf, ended, inside = scope.kept.get(piece) or scope.read(piece)
-            if ended:
-                children.append(leaf)
-                leaf = None
-                _check_blank(piece.partition(">")[2], stack)
-            elif inside is not scope:
-                scope, around = inside, scope
-                leaves = scope.leaves
+                raise _Unusual
+        found = leaves.get(piece)
+        if found is not None:
+            leaf, end = found
+            continue
+        leaf, end, inside = scope.kept.get(piece) or scope.read(piece)
+        if not end:
+            children.append(leaf)
+            leaf = None
+        elif inside is not scope:
+            scope, around = inside, scope
+            leaves = scope.leaves
     if stack or leaf is not None or len(children) != 1:
         raise _Unusual
     return children[0]
 
 
-def _check_blank(text: str, stack: list[tuple[Element, list[Element], _Scope | None]]) -> None:
-    if not is_blank(_unescape(text) if "&" in text else text):
-        raise DuisDecodeError(stack[-1][0].name if stack else "document", "text beside child elements is not allowed")
+def _check_end(piece: str, end: str) -> None:
+    tag, closing, tail = piece.partition(">")
+    if not closing or tag.rstrip(" \n\t") != end[:-1]:
+        raise _Unusual
+    _require_blank(tail)
+
+
+def _require_blank(text: str) -> None:
+    if text.strip(" \n\t"):
+        raise _Unusual
 
 
 def read_document(data: bytes) -> Element:
     """The root element of an untrusted document, or ``DuisDecodeError``."""
-    root = parse_document(data)
-    found = scan(data.decode())
-    return read_element(root) if found is None else found
+    if len(data) <= DOCUMENT_SIZE_MAX:
+        try:
+            found = scan(data.decode())
+        except UnicodeDecodeError:
+            found = None
+        if found is not None:
+            return found
+    return read_element(parse_document(data))
 
 
 # --- writing
