@@ -11,7 +11,6 @@ from lastmetre.agent.limits import BLOCK_OCTETS, TUNNEL_MESSAGE_OCTETS_MAX
 from lastmetre.gbcs.blocks import Joiner
 from lastmetre.links.agent_store import SqliteAgentStore
 from lastmetre.relay import CommandClass, ReceiptKind, encode_envelope, make_envelope
-from lastmetre.relay.permit import Answer, Status, encode_answer
 from tests.agent_world import ESME, GPF, HUB, NOW, Told, answer, collect, command, make_agent
 
 if TYPE_CHECKING:
@@ -102,7 +101,7 @@ def test_a_permit_goes_ahead_of_its_command(store: SqliteAgentStore) -> None:
     make_agent(store).take(content("order-1", 7, permit=PERMIT), NOW)
     offer = make_agent(store).next_offer(NOW)
     assert offer is not None
-    assert offer.messages == (PERMIT, command(7))
+    assert (offer.permit, offer.messages) == (PERMIT, (command(7),))
 
 
 def test_a_newer_permit_has_the_command_offered_again(store: SqliteAgentStore) -> None:
@@ -112,6 +111,7 @@ def test_a_newer_permit_has_the_command_offered_again(store: SqliteAgentStore) -
     agent.take(content("order-1", 7, permit=PERMIT), NOW)
     offer = agent.next_offer(NOW)
     assert offer is not None
+    assert agent.command_follows(offer, NOW)
     agent.transfer_accepted(offer, NOW)
     agent.take(content("order-1", 7, permit=PERMIT), NOW)
     agent.take(content("order-1", 7), NOW)
@@ -119,23 +119,8 @@ def test_a_newer_permit_has_the_command_offered_again(store: SqliteAgentStore) -
     agent.take(content("order-1", 7, permit=NEWER_PERMIT), NOW)
     again = agent.next_offer(NOW)
     assert again is not None
-    assert again.messages == (NEWER_PERMIT, command(7))
+    assert (again.permit, again.messages) == (NEWER_PERMIT, (command(7),))
     assert told.names().count("permit_renewed") == 1
-
-
-def test_what_the_hub_says_of_a_permit_moves_nothing(store: SqliteAgentStore) -> None:
-    """Record 51 is told and no more; a broken one is ignored by name."""
-    told = Told()
-    agent = make_agent(store, told)
-    agent.take(content("order-1", 7, permit=PERMIT), NOW)
-    collect(agent)
-    record = encode_answer(Answer(Status.TIME, False, 9, NOW))
-    agent.from_tunnel(record, NOW)
-    agent.from_tunnel(record[:-1], NOW)
-    assert told.facts("permit_answered") == {"status": "time", "serial": "9"}
-    assert told.facts("tunnel_message_ignored")["reason"] == "permit_answer_not_one"
-    assert collect(agent) == []
-    assert [one.order_id for one in store.open_commands()] == ["order-1"]
 
 
 # Blocks
@@ -151,8 +136,8 @@ def test_a_long_command_goes_up_in_blocks(store: SqliteAgentStore, over: int) ->
     agent.take(content("long", 7, sent=sent, permit=PERMIT), NOW)
     offer = agent.next_offer(NOW)
     assert offer is not None
-    assert (offer.messages[0], offer.command) == (PERMIT, sent)
-    messages = offer.messages[1:]
+    assert (offer.permit, offer.command) == (PERMIT, sent)
+    messages = offer.messages
     assert max(map(len, messages)) <= TUNNEL_MESSAGE_OCTETS_MAX
     if over == 0:
         assert messages == (sent,)

@@ -195,8 +195,8 @@ def envelope_content(fields: dict[str, Any]) -> bytes:
 
 def receipt_content(fields: dict[str, Any]) -> bytes:
     """The map of a receipt, from the fields of a vector."""
-    numbers = {"order_id": 2, "kind": 3, "at": 4, "digest": 5, "message": 6, "reason": 7}
-    return _content(fields, numbers, {"digest", "message"})
+    numbers = {"order_id": 2, "kind": 3, "at": 4, "digest": 5, "message": 6, "reason": 7, "permit_answer": 8}
+    return _content(fields, numbers, {"digest", "message", "permit_answer"})
 
 
 def _content(fields: dict[str, Any], numbers: dict[str, int], octets: set[str]) -> bytes:

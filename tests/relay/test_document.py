@@ -37,7 +37,7 @@ def test_kinds_reasons_and_classes_are_those_of_the_code() -> None:
     table = rows("4.")
     kinds = [row[0] for row in table if len(row) == 3 and re.match(r"\d \w", row[0])]
     assert kinds == [
-        f"{code} {kind.value.replace('taken_by_tunnel', 'taken by the tunnel')}"
+        f"{code} {kind.value.replace('taken_by_tunnel', 'taken by the tunnel').replace('_', ' ')}"
         for kind, code in receipts.KIND_CODES.items()
     ]
     reasons = [(int(row[0]), row[1]) for row in table if row[0].isdigit() and len(row) == 3]

@@ -318,7 +318,10 @@ def test_a_receipt_says_only_what_its_kind_can(receipt: Receipt) -> None:
 @pytest.mark.parametrize(
     ("changes", "field"),
     [
-        ({3: 6}, "kind"),
+        ({3: 7}, "kind"),
+        ({3: 6}, "permit_answer"),
+        ({8: bytes(24)}, "permit_answer"),
+        ({3: 6, 8: bytes(24)}, "permit_answer"),
         ({3: 0}, "kind"),
         ({3: 3}, "message"),
         ({1: 2}, "version"),

@@ -29,7 +29,9 @@ Events told (key=value; identifiers and messages in hex):
 ``command_expired``                   order_id, offered
 ``command_superseded``                order_id, offered: a later one for the same device was taken
 ``permit_renewed``                    order_id: the Command is offered again behind the new one
-``permit_answered``                   status, serial: the hub's word, which proves nothing
+``permit_offered``                    order_id, permit: it goes up ahead of its Command
+``permit_answered``                   order_id, status, serial, clock_reliable: the hub's word, which proves nothing
+``command_not_offered``               order_id, permit: the hub's word on it; the Command did not go up
 ``response_received``                 order_id, message_code, message
 ``response_repeated``                 order_id
 ``tunnel_message_ignored``            reason, message

@@ -14,10 +14,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from lastmetre.agent.limits import (
+    ANSWERS_PER_PERMIT_MAX,
     BLOCK_OCTETS,
     CLOCK_BACK_S,
     COMMANDS_OPEN_MAX,
     COMMANDS_REMEMBERED_MAX,
+    NONCE_WAIT_S,
     OFFER_RETRY_S,
     RECEIPTS_WAITING_MAX,
     REMEMBER_S,
@@ -40,7 +42,7 @@ from lastmetre.relay import (
     encode_receipt,
 )
 from lastmetre.relay.limits import MESSAGE_OCTETS_MAX
-from lastmetre.relay.permit import ANSWER_TAG, decode_answer
+from lastmetre.relay.permit import ANSWER_TAG, Answer, Status, decode_answer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -62,13 +64,14 @@ class Binding:
 
 @dataclass(frozen=True, slots=True)
 class Offer:
-    """A Command to pass up the tunnel, exactly as it came; ``messages`` is what goes up, one transfer each: the permit
-    if there is one, then the Command or, when it is longer than a transfer, its blocks.
+    """A Command to pass up the tunnel, exactly as it came; ``messages`` is what goes up, one transfer each: the Command
+    or, when it is longer than a transfer, its blocks. A permit goes first, and the hub is heard before they follow.
     """
 
     order_id: str
     command: bytes
     messages: tuple[bytes, ...]
+    permit: bytes | None = None
 
 
 @dataclass(slots=True)
@@ -96,6 +99,9 @@ class StoreAndForward:
         self._ahead_s = 0
         self._behind = False
         self._in_flight: str | None = None
+        self._heard: Answer | None = None
+        self._answers_left: dict[str, int] = {}
+        self._nonce_of: tuple[str, int] | None = None
         self._tunnel_open = False
         # What to offer and when: everything open after a start, and after the hub opened its tunnel anew.
         self._to_offer = {held.order_id: _Retry() for held in store.open_commands()}
@@ -226,7 +232,7 @@ class StoreAndForward:
         self._tell("tunnel_closed")
 
     def next_offer(self, now: int) -> Offer | None:
-        """The Command to pass up now, or ``None``. It is marked as offered in the store before this returns."""
+        """The Command to pass up now, or ``None``. One without a permit is marked as offered before this returns."""
         behind = self._is_behind(now)
         self.expire(now)
         now = self._time(now)
@@ -234,26 +240,74 @@ class StoreAndForward:
             return None
         for held in self._store.open_commands():
             retry = self._to_offer.get(held.order_id)
-            if retry is None or now < retry.not_before:
+            if retry is None or now < retry.not_before or self._waits_for_anothers_nonce(held, now):
                 continue
-            after = MOVES[held.state, Happening.OFFER]
-            if after is not held.state:
-                self._store.move(held.order_id, held.state, after, None, now)
-            self._in_flight = held.order_id
-            self._tell(
-                "command_offered",
-                order_id=held.order_id,
-                message_code=held.message_code,
-                again=held.state is not State.TAKEN,
-                command=held.command.hex(),
-            )
-            return Offer(held.order_id, held.command, _messages(held))
+            self._in_flight, self._heard = held.order_id, None
+            if held.permit is None:
+                self._mark_offered(held, now)
+            else:
+                open_ids = {one.order_id for one in self._store.open_commands()}
+                self._answers_left = {key: left for key, left in self._answers_left.items() if key in open_ids}
+                self._answers_left[held.order_id] = ANSWERS_PER_PERMIT_MAX
+                self._tell("permit_offered", order_id=held.order_id, permit=held.permit.hex())
+            return Offer(held.order_id, held.command, _messages(held), held.permit)
         return None
+
+    def _mark_offered(self, held: HeldCommand, now: int) -> None:
+        after = MOVES[held.state, Happening.OFFER]
+        if after is not held.state:
+            self._store.move(held.order_id, held.state, after, None, now)
+        self._tell(
+            "command_offered",
+            order_id=held.order_id,
+            message_code=held.message_code,
+            again=held.state is not State.TAKEN,
+            command=held.command.hex(),
+        )
+
+    # Permits: what the hub answers decides what goes up next, and proves nothing
+
+    def permit_answer(self) -> Answer | None:
+        """What the hub last said to the permit on its way, or to the question after it; ``None`` while it is silent."""
+        return self._heard
+
+    def command_follows(self, offer: Offer, now: int) -> bool:
+        """Whether the Command may go up behind its permit, which took a while; it is marked as offered if so."""
+        now = self._time(now)
+        held = self._held(offer.order_id)
+        if held.state in OPEN and now < held.expires_at:
+            self._mark_offered(held, now)
+            return True
+        self._in_flight = None
+        return False
+
+    def permit_refused(self, offer: Offer, now: int) -> None:
+        """The hub would not have the Command behind this permit, so it did not go up: it waits for another permit.
+
+        Where the hub knows no time and gave no nonce either, the same permit is tried again after a pause.
+        """
+        now, answer = self._time(now), self._heard
+        if answer is None or wants_nonce(answer):
+            self.transfer_failed(offer, "permit_wants_nonce", now)
+            return
+        self._in_flight = None
+        self._to_offer.pop(offer.order_id, None)
+        self._nonce_of = (offer.order_id, now + NONCE_WAIT_S) if answer.status is Status.NONCE else None
+        self._tell("command_not_offered", order_id=offer.order_id, permit=answer.status.name.lower())
+
+    def _waits_for_anothers_nonce(self, held: HeldCommand, now: int) -> bool:
+        """A hub keeps one nonce per carrier: a question for another Command would kill the one that is awaited."""
+        if held.permit is None or self._nonce_of is None:
+            return False
+        order_id, until = self._nonce_of
+        return order_id != held.order_id and now < until
 
     def transfer_accepted(self, offer: Offer, now: int) -> None:
         """The hub acknowledged the transport: the furthest that an agent can see before a Response."""
         now = self._time(now)
         self._in_flight = None
+        if self._nonce_of is not None and self._nonce_of[0] == offer.order_id:
+            self._nonce_of = None
         self._to_offer.pop(offer.order_id, None)
         held = self._held(offer.order_id)
         after = MOVES[held.state, Happening.ACCEPT]
@@ -278,7 +332,7 @@ class StoreAndForward:
         """A message came down. A Response to a Command of ours goes to the supplier; the rest has other roads."""
         now = self._time(now)
         if message[:1] == bytes((ANSWER_TAG,)):
-            self._permit_answered(message)
+            self._permit_answered(message, now)
             return
         reason, key = _answered_key(message)
         held = None if key is None else self._store.by_key(key)
@@ -288,14 +342,39 @@ class StoreAndForward:
             return
         self._answer(held, message, now)
 
-    def _permit_answered(self, message: bytes) -> None:
-        """The hub about a permit. It proves nothing and moves nothing; who stands by may read it."""
+    def _permit_answered(self, message: bytes, now: int) -> None:
+        """The hub about a permit: it proves and moves nothing. The supplier hears a refusal or a nonce as it is."""
         try:
             answer = decode_answer(message)
         except RelayDecodeError as error:
             self._tell("tunnel_message_ignored", reason=f"{error.field}_{error.reason}", message=message[:64].hex())
             return
-        self._tell("permit_answered", status=answer.status.name.lower(), serial=str(answer.serial))
+        held = self._holder(answer)
+        left = 0 if held is None else self._answers_left.get(held.order_id, 0)
+        if held is None or not left:
+            self._tell("tunnel_message_ignored", reason="answers_no_permit", message=message.hex())
+            return
+        self._answers_left[held.order_id] = left - 1
+        self._tell(
+            "permit_answered",
+            order_id=held.order_id,
+            status=answer.status.name.lower(),
+            serial=str(answer.serial),
+            clock_reliable=answer.clock_reliable,
+        )
+        if held.order_id == self._in_flight:
+            self._heard = answer
+        if answer.status is not Status.ACCEPTED and self._store.waiting_receipt_count() < RECEIPTS_WAITING_MAX:
+            receipt = Receipt(held.order_id, ReceiptKind.PERMIT_ANSWERED, now, held.digest, permit_answer=message)
+            self._store.queue(encode_receipt(receipt), now)
+
+    def _holder(self, answer: Answer) -> HeldCommand | None:
+        """Whose permit an answer is about; one without a serial is about the one on its way."""
+        if answer.serial == 0:
+            return None if self._in_flight is None else self._held(self._in_flight)
+        serial = answer.serial.to_bytes(8, "big")
+        held = (one for one in self._store.open_commands() if one.permit is not None and one.permit[4:12] == serial)
+        return next(held, None)
 
     def _answer(self, held: HeldCommand, message: bytes, now: int) -> None:
         if held.state is State.ANSWERED and decode_receipt(held.receipt).message == message:
@@ -403,10 +482,14 @@ class StoreAndForward:
 
 def _messages(held: HeldCommand) -> tuple[bytes, ...]:
     """What goes up the tunnel for a Command, in order. Cutting adds routing headers and changes no octet of it."""
-    permit = () if held.permit is None else (held.permit,)
     if len(held.command) <= TUNNEL_MESSAGE_OCTETS_MAX:
-        return (*permit, held.command)
-    return (*permit, *split(held.command, BLOCK_OCTETS))
+        return (held.command,)
+    return tuple(split(held.command, BLOCK_OCTETS))
+
+
+def wants_nonce(answer: Answer) -> bool:
+    """Whether the hub refused a permit for want of a clock: then it takes one that answers its nonce."""
+    return answer.status is Status.TIME and not answer.clock_reliable
 
 
 def _key(header: GroupingHeader) -> CommandKey:

@@ -40,3 +40,12 @@ tunnel that just closed (180 s, HAN reference 2.2)."""
 
 IDLE_S: Final = 60
 """How often an agent with nothing to do looks at the clock."""
+
+PERMIT_ANSWER_S: Final = 5
+"""How long the Command waits for the hub's word on its permit. A hub that knows no permits says nothing, ever."""
+
+ANSWERS_PER_PERMIT_MAX: Final = 4
+"""Answers heard for one permit on its way: to it, to the question for a nonce, to the Command, and one over."""
+
+NONCE_WAIT_S: Final = 60
+"""How long other Commands wait for the permit that answers a hub's nonce: a question of theirs would kill it."""

@@ -2,7 +2,7 @@
 
 * from the bearer into the store, acknowledged only then;
 * receipts out of the store to the bearer, dropped only when the other side has them;
-* one Command at a time up the tunnel.
+* one Command at a time up the tunnel, behind its permit where it has one.
 
 An outage of the bearer or the tunnel is waited out here. A store that fails ends the loops, and with them the program:
 an agent that cannot remember must not acknowledge.
@@ -13,15 +13,18 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
+from lastmetre.agent.core import wants_nonce
 from lastmetre.agent.errors import BearerDownError, ReceiptRefusedError, TunnelDownError
-from lastmetre.agent.limits import IDLE_S, TRANSFER_S
+from lastmetre.agent.limits import IDLE_S, PERMIT_ANSWER_S, TRANSFER_S
 from lastmetre.relay.backoff import Backoff
+from lastmetre.relay.permit import QUESTION, Status
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from lastmetre.agent.core import StoreAndForward
+    from lastmetre.agent.core import Offer, StoreAndForward
     from lastmetre.agent.ports import Bearer, Clock, Tell, Tunnel
+    from lastmetre.relay.permit import Answer
 
 
 class Runner:
@@ -44,6 +47,7 @@ class Runner:
         self._tell = tell
         self._to_offer = asyncio.Event()
         self._to_hand_on = asyncio.Event()
+        self._answered = asyncio.Event()
         self._bearer_down = False
 
     async def run(self) -> None:
@@ -66,7 +70,10 @@ class Runner:
 
     def message_from_tunnel(self, message: bytes) -> None:
         """The hub passed a message down."""
+        before = self._core.permit_answer()
         self._core.from_tunnel(message, self._clock.now())
+        if self._core.permit_answer() is not before:
+            self._answered.set()
         self._to_hand_on.set()
 
     # The loops
@@ -121,9 +128,10 @@ class Runner:
                 await self._idle()
                 continue
             try:
+                if offer.permit is not None and not await self._permit_goes(offer):
+                    continue
                 for message in offer.messages:
-                    async with asyncio.timeout(TRANSFER_S):
-                        await self._tunnel.transfer(message)
+                    await self._transfer(message)
             except TunnelDownError as error:
                 self._core.transfer_failed(offer, error.reason, self._clock.now())
             except TimeoutError:
@@ -131,6 +139,33 @@ class Runner:
             else:
                 self._core.transfer_accepted(offer, self._clock.now())
                 self._to_hand_on.set()
+
+    async def _transfer(self, message: bytes) -> None:
+        async with asyncio.timeout(TRANSFER_S):
+            await self._tunnel.transfer(message)
+
+    async def _permit_goes(self, offer: Offer) -> bool:
+        """The permit ahead; whether the Command follows. A hub that says nothing may not know permits: it follows."""
+        assert offer.permit is not None
+        answer = await self._said_to(offer.permit)
+        if answer is not None and wants_nonce(answer):
+            answer = await self._said_to(QUESTION)
+        if answer is not None and answer.status is not Status.ACCEPTED:
+            self._core.permit_refused(offer, self._clock.now())
+            self._to_hand_on.set()
+            return False
+        return self._core.command_follows(offer, self._clock.now())
+
+    async def _said_to(self, record: bytes) -> Answer | None:
+        """What the hub says to a permit or a question; what it said before when it says nothing."""
+        self._answered.clear()
+        await self._transfer(record)
+        try:
+            async with asyncio.timeout(PERMIT_ANSWER_S):
+                await self._answered.wait()
+        except TimeoutError:
+            pass
+        return self._core.permit_answer()
 
     async def _idle(self) -> None:
         """Until something happens, or the core's next moment; never longer than the clock may be trusted to run on."""

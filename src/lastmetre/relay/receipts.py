@@ -23,6 +23,7 @@ from lastmetre.relay.fields import (
     write_map,
 )
 from lastmetre.relay.limits import CONTENT_OCTETS_MAX, DIGEST_OCTETS, MESSAGE_OCTETS_MAX, TIME_MAX
+from lastmetre.relay.permit import decode_answer
 
 
 class ReceiptKind(StrEnum):
@@ -38,15 +39,19 @@ class ReceiptKind(StrEnum):
     """The agent will not offer the Command again; ``reason`` says why, and whether it was ever offered."""
     REFUSED = "refused"
     """The agent did not take the Command, so it never offers it to the hub; ``reason`` says why."""
+    PERMIT_ANSWERED = "permit_answered"
+    """The hub's own record about the Command's relay permit came down, and is in ``permit_answer`` as it came. It has
+    no MAC and proves nothing, least of all about the Command."""
 
 
-KEYS: Final = {"order_id": 2, "kind": 3, "at": 4, "digest": 5, "message": 6, "reason": 7}
+KEYS: Final = {"order_id": 2, "kind": 3, "at": 4, "digest": 5, "message": 6, "reason": 7, "permit_answer": 8}
 KIND_CODES: Final = {
     ReceiptKind.TAKEN: 1,
     ReceiptKind.TAKEN_BY_TUNNEL: 2,
     ReceiptKind.RESPONSE: 3,
     ReceiptKind.EXPIRED: 4,
     ReceiptKind.REFUSED: 5,
+    ReceiptKind.PERMIT_ANSWERED: 6,
 }
 REASON_CODES: Final = {
     # With EXPIRED. "Offered" means that the Command may be at large.
@@ -66,7 +71,7 @@ REASON_CODES: Final = {
     "malformed": 25,
 }
 """Every reason there is."""
-_OPTIONAL: Final = frozenset({"message", "reason"})
+_OPTIONAL: Final = frozenset({"message", "reason", "permit_answer"})
 _KINDS: Final = {code: kind for kind, code in KIND_CODES.items()}
 _REASONS: Final = {code: reason for reason, code in REASON_CODES.items()}
 _FIRST_REFUSAL: Final = 16
@@ -74,7 +79,9 @@ _FIRST_REFUSAL: Final = 16
 
 @dataclass(frozen=True, slots=True)
 class Receipt:
-    """One observation. ``message`` goes with RESPONSE only; ``reason`` with EXPIRED and REFUSED only."""
+    """One observation. ``message`` goes with RESPONSE only, ``reason`` with EXPIRED and REFUSED only,
+    ``permit_answer`` with PERMIT_ANSWERED only.
+    """
 
     order_id: str
     kind: ReceiptKind
@@ -82,6 +89,7 @@ class Receipt:
     digest: bytes
     message: bytes | None = None
     reason: str | None = None
+    permit_answer: bytes | None = None
 
 
 def encode_receipt(receipt: Receipt) -> bytes:
@@ -98,6 +106,7 @@ def encode_receipt(receipt: Receipt) -> bytes:
             "digest": receipt.digest,
             "message": receipt.message,
             "reason": None if receipt.reason is None else REASON_CODES[receipt.reason],
+            "permit_answer": receipt.permit_answer,
         },
     )
 
@@ -118,6 +127,7 @@ def decode_receipt(data: bytes) -> Receipt:
         read_digest(fields),
         read_octets(fields, "message") if "message" in fields else None,
         reason,
+        read_octets(fields, "permit_answer") if "permit_answer" in fields else None,
     )
     fault = _fault(receipt)
     if fault:
@@ -138,6 +148,10 @@ def _fault(receipt: Receipt) -> tuple[str, str] | None:
         return "message", "goes_with_response_only"
     if receipt.message is not None and not 0 < len(receipt.message) <= MESSAGE_OCTETS_MAX:
         return "message", "empty_or_too_long"
+    if (receipt.permit_answer is not None) != (receipt.kind is ReceiptKind.PERMIT_ANSWERED):
+        return "permit_answer", "goes_with_permit_answered_only"
+    if receipt.permit_answer is not None and not _is_answer(receipt.permit_answer):
+        return "permit_answer", "not_one"
     if (receipt.reason is not None) != (receipt.kind in {ReceiptKind.EXPIRED, ReceiptKind.REFUSED}):
         return "reason", "goes_with_expired_and_refused_only"
     if receipt.reason is not None and receipt.reason not in REASON_CODES:
@@ -146,3 +160,11 @@ def _fault(receipt: Receipt) -> tuple[str, str] | None:
     if receipt.reason is not None and refusal is not (receipt.kind is ReceiptKind.REFUSED):
         return "reason", "of_another_kind"
     return None
+
+
+def _is_answer(record: bytes) -> bool:
+    try:
+        decode_answer(record)
+    except RelayDecodeError:
+        return False
+    return True
