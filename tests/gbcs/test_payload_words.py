@@ -8,7 +8,7 @@ from importlib import resources
 import pytest
 from hypothesis import given, settings
 
-from lastmetre.gbcs import asn1
+from lastmetre.gbcs import asn1, zcl_words
 from lastmetre.gbcs.axdr import (
     Data,
     DoubleLong,
@@ -27,7 +27,14 @@ from lastmetre.gbcs.message import parse_message
 from lastmetre.gbcs.payload import Payload, decode_payload, encode_payload
 from lastmetre.gbcs.payload_words import Line, describe, describe_lines
 from lastmetre.gbcs.words import amount_words, certificate_lines, data_words, zigbee_time
-from lastmetre.gbcs.zcl import DefaultResponse, zcl_command
+from lastmetre.gbcs.zcl import (
+    LAYOUTS,
+    AttributeRecord,
+    DefaultResponse,
+    ReadAttributes,
+    ReadAttributesResponse,
+    zcl_command,
+)
 from tests import own_world as own
 from tests.gbcs.payload_strategies import coded_payloads
 from tests.shared_data import needs_rtds, rtds_messages
@@ -103,7 +110,7 @@ def test_components_name_cluster_command_and_fields() -> None:
             "  entries",
             (
                 "code '12345678901234567890' (no UTRN: the check digit is wrong: one digit was mistyped or two were "
-                "swapped), amount -5, time 2000-01-01T00:00:01Z"
+                "swapped), amount -5 (-£0.00005), time 2000-01-01T00:00:01Z"
             ),
         ),
         ("2", "Prepayment DefaultResponse, to server, sequence 3"),
@@ -270,3 +277,43 @@ def test_money_is_told_in_pounds() -> None:
     assert amount_words(0, "GBP 1e-5") == "0 (£0.00)"
     assert amount_words(604_800, "s") == "604800 s"
     assert amount_words(7, "") == "7"
+
+
+def test_amounts_in_gbz_are_told_in_pounds_and_attributes_by_name() -> None:
+    """Amounts in pounds, attributes by name and unit, in Commands and answers; euros stay bare numbers."""
+    credit = zcl_command("CreditAdjustment", issuer_event=1, start=0, type=0, value=-250_000)
+    snapshot = AttributeRecord(0x0001, 0, 0x2B, 2_500_000)
+    battery, unknown = AttributeRecord(0x0205, 0, 0x21, 100), AttributeRecord(0x0FFF, 0, 0x21, 7)
+    gbz = Gbz(
+        (
+            Component(0x0705, 1, 1, credit),
+            Component(0x0705, 0x18, 2, ReadAttributesResponse((snapshot, unknown))),
+            Component(0x0702, 0x18, 3, ReadAttributesResponse((battery,))),
+            Component(0x0702, 0x10, 4, ReadAttributes((0x0000, 0x0205))),
+        )
+    )
+    said = {line.label.strip(): line.text for line in describe_lines(gbz)}
+    assert said["value"] == "-250000 (-£2.50)"
+    assert said["credit remaining (0001)"] == "2500000 (£25.00)"
+    assert said["battery life left (0205)"] == "100 days"
+    assert said["attribute (0FFF)"] == "7"
+    assert said["attributes"] == "consumption (0000), battery life left (0205)"
+    for currency, words in ((826, "22465 (£0.22465)"), (978, "22465")):
+        tariff = zcl_command(
+            "PublishTariffInformation", provider=1, issuer_event=1, tariff_id=1, start=0, type_and_scheme=0, label=b"",
+            tiers=4, block_thresholds=0, unit=0, currency=currency, trailing_digit=0x50, standing_charge=22_465,
+            tier_block_mode=0xFF, multiplier=1, divisor=1_000,
+        )  # fmt: skip
+        lines = describe_lines(Gbz((Component(0x0700, 9, 1, tariff),)))
+        assert [line.text for line in lines if line.label.strip() == "standing charge"] == [words]
+
+
+def test_every_amount_named_is_a_field_there_is() -> None:
+    """A row of the units names a command and a field of the table of commands, so that no unit waits for nothing."""
+    known = {
+        (layout.name, part.name)
+        for layout in LAYOUTS.values()
+        for field in layout.fields
+        for part in (field, *field.row)
+    }
+    assert zcl_words.FIELDS.keys() <= known

@@ -74,6 +74,7 @@ from lastmetre.gbcs.zcl import (
     field_size,
     record_size,
 )
+from lastmetre.gbcs.zcl_words import CURRENCY_POUNDS, attribute_unit, attribute_words, field_unit
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -267,11 +268,14 @@ def _component(number: str, part: Component, at: int, opened: OpenedPart | None 
 def _body(part: Component, at: int) -> Iterator[Line]:
     match part.body:
         case ReadAttributes(attribute_ids):
-            yield Line("  attributes", ", ".join(f"{attribute_id:04X}" for attribute_id in attribute_ids), at)
+            said = (attribute_words(part.cluster, attribute_id) for attribute_id in attribute_ids)
+            yield Line("  attributes", ", ".join(said), at)
         case ReadAttributesResponse(records):
             for record in records:
-                value = status_words(record.status) if record.type is None else plain_words(record.value)
-                yield Line(f"  {record.attribute_id:04X}", value, at)
+                value = status_words(record.status)
+                if record.type is not None:
+                    value = plain_words(record.value, unit=attribute_unit(part.cluster, record.attribute_id))
+                yield Line(f"  {attribute_words(part.cluster, record.attribute_id)}", value, at)
                 at += record_size(record)
         case DefaultResponse() as answer:
             yield Line("  outcome", f"command {answer.command_id:02X}: {status_words(answer.status)}", at)
@@ -282,18 +286,22 @@ def _body(part: Component, at: int) -> Iterator[Line]:
 def _command_fields(command: ZclCommand, at: int) -> Iterator[Line]:
     layout = LAYOUTS[command.cluster, command.from_server, command.command_id]
     types = {field.name: field for field in layout.fields}
+    in_pounds = dict(command.fields).get("currency", CURRENCY_POUNDS) == CURRENCY_POUNDS
     for name, value in command.fields:
         label = f"  {name.replace('_', ' ')}"
         field = types[name]
         if not isinstance(value, tuple):
-            yield Line(label, plain_words(value, field.type), at)
+            yield Line(label, plain_words(value, field.type, field_unit(command.name, name) if in_pounds else ""), at)
         elif not value:
             yield Line(label, "none", at)
         else:
             row_types = {part.name: part.type for part in field.row}
             row_at = at + field.count_size
             for row in value:
-                said = (f"{part.replace('_', ' ')} {plain_words(item, row_types[part])}" for part, item in row)
+                said = (
+                    f"{part.replace('_', ' ')} {plain_words(item, row_types[part], field_unit(command.name, part))}"
+                    for part, item in row
+                )
                 yield Line(label, ", ".join(said), row_at)
                 row_at += field_size(field, (row,)) - field.count_size
         at += field_size(field, value)

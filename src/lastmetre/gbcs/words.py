@@ -52,6 +52,7 @@ from lastmetre.gbcs.dlms import AccessResult, Action, Obis, Spec
 from lastmetre.gbcs.keys import public_point
 from lastmetre.gbcs.utrn import UTRN_DIGITS, Utrn, UtrnRefused
 from lastmetre.gbcs.zcl import CLUSTER_NAMES, FRAME_CLUSTER_SPECIFIC, FRAME_FROM_SERVER, LAYOUTS, STATUS_NAMES, Field
+from lastmetre.gbcs.zcl_words import MONEY
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -61,9 +62,6 @@ if TYPE_CHECKING:
 
 TEXT_MIN: Final = 3
 """Fewer octets than this are never taken for text: any one or two may be printable by chance."""
-
-MONEY: Final = "GBP 1e-5"
-"""The unit, in ``cosem_objects.toml``, of amounts in thousandths of a penny."""
 
 
 # --- COSEM names and units -------------------------------------------------------------------------------------------
@@ -355,14 +353,14 @@ def future_item(future: FutureDatedZcl) -> str:
     return command_name(future.cluster, future.frame_control, future.command_id)
 
 
-def plain_words(value: int | bytes | None, type_: str = "") -> str:
-    """One field of a cluster command."""
+def plain_words(value: int | bytes | None, type_: str = "", unit: str = "") -> str:
+    """One field of a cluster command, or one attribute."""
     if value is None:
         return "no value"
     if isinstance(value, int):
         if type_ == "utc":
             return zigbee_time(value)
-        return f"{value:#x}" if type_.startswith("b") else str(value)
+        return f"{value:#x}" if type_.startswith("b") else amount_words(value, unit)
     if type_ == "date":
         year = value[0] + 1900 if value[0] != ANY else ANY_YEAR
         raw = year.to_bytes(2, "big") + value[1:]
