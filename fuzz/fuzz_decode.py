@@ -3,7 +3,8 @@
 A coverage-guided fuzzer for every reader of ``lastmetre.gbcs``. It needs atheris, which is no dependency of the
 project; ``fuzz/README.md`` says how to run it. The first octet of an input says which reader gets the rest:
 
-* ``00``: a message, then its payload; what was read must be written back to the same octets;
+* ``00``: a message; what was read must be written back to the same octets, as a value and through its JSON form, and
+  be told in words; the quick and the careful reader of envelopes must agree;
 * ``01``: a payload; the next three octets are the message code and the CRA flag;
 * ``02``: a block; ``03``: a certificate; ``04``: the header alone, which hubs read;
 * ``05``: a list of DLMS values, the next octet their count; the quick and the careful reader must agree.
@@ -13,6 +14,7 @@ Without atheris the files named as arguments are run once each, which is how a f
 
 from __future__ import annotations
 
+import json
 import sys
 from contextlib import suppress
 from importlib import import_module
@@ -28,11 +30,13 @@ except ImportError:
 
 if atheris is not None:
     with atheris.instrument_imports(include=["lastmetre"]):
-        from lastmetre.gbcs import axdr, axdr_quick, blocks, certificates, message, payload
+        from lastmetre.gbcs import axdr, axdr_quick, blocks, certificates, decoded, json_form, message, payload
         from lastmetre.gbcs.errors import GbcsDecodeError
+        from lastmetre.gbcs.payload_words import describe_lines
 else:
-    from lastmetre.gbcs import axdr, axdr_quick, blocks, certificates, message, payload
+    from lastmetre.gbcs import axdr, axdr_quick, blocks, certificates, decoded, json_form, message, payload
     from lastmetre.gbcs.errors import GbcsDecodeError
+    from lastmetre.gbcs.payload_words import describe_lines
 
 CPU_S_PER_KB = 0.010
 TRIES = 3
@@ -60,13 +64,34 @@ def read(data: bytes) -> None:
 
 
 def read_message(data: bytes) -> None:
-    """A whole message and its payload, both ways."""
+    """A whole message and its payload, both ways, by every road there is."""
+    careful: object = None
+    try:
+        careful = message._read_carefully(data)
+    finally:
+        assert message._read_usual(data) in {None, careful}, "the quick and the careful reader of envelopes disagree"
     parsed = message.parse_message(data)
     again = message.Message(parsed.header, parsed.content, parsed.signature, parsed.mac)
     assert message.encode_message(again) == data, "a message was read, but not written back as it was"
+    assert message.df_part(again) == message.df_part(parsed), "what is covered was written other than it was read"
+    assert message.to_be_signed(again) == message.to_be_signed(parsed), "what is signed was written other than read"
     assert message.read_header(data) == parsed.header, "the hub and the device read two headers"
-    value = payload.decode_payload(parsed.header.message_code, parsed.header.cra, parsed.content)
-    assert payload.encode_payload(value) == parsed.content, "a payload was read, but not written back as it was"
+    SOUND.append(decoded.decode(data))
+
+
+SOUND: list[Any] = []
+"""The message just read, for what is done with it outside the time limit, which is for reading."""
+
+
+def use_message(data: bytes, value: Any) -> None:
+    """Whatever was read can be written, told in words, and taken through JSON, and is the same afterwards."""
+    assert decoded.encode(value) == data, "a message was read, but not written back as it was"
+    document = json.loads(json.dumps(json_form.to_json(value)))
+    again = json_form.from_json(document)
+    assert again == value, "JSON made another message of it"
+    assert decoded.encode(again) == data, "JSON made other octets of it"
+    offsets = [line.offset for line in describe_lines(value.payload) if line.offset is not None]
+    assert all(0 <= offset <= len(data) for offset in offsets), "the words name a place outside the message"
 
 
 def read_values(count: bytes, data: bytes) -> None:
@@ -85,6 +110,7 @@ def one_input(data: bytes) -> None:
     """The invariant, for one input."""
     allowed_s = CPU_S_PER_KB * max(1.0, len(data) / 1024)
     for attempt in range(TRIES):
+        SOUND.clear()
         if attempt:
             payload.forget_shared()  # what was kept from the slow try must not make the next one look quick
         started = process_time()
@@ -92,9 +118,11 @@ def one_input(data: bytes) -> None:
             read(data)
         spent_s = process_time() - started
         if spent_s <= allowed_s:
-            return
+            break
         if attempt == TRIES - 1:
             raise AssertionError(f"{len(data)} octets took {spent_s * 1000:.1f} ms")
+    for value in SOUND:
+        use_message(data[1:], value)
 
 
 def main() -> None:
