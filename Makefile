@@ -4,7 +4,7 @@ PY := $(VENV)/bin/python
 STAMP := $(VENV)/.installed
 UV := $(shell command -v uv 2>/dev/null)
 
-.PHONY: demo test sim drills check lint types format lock clean
+.PHONY: demo test sim drills fuzz check lint types format lock clean
 
 demo: $(STAMP)
 	$(VENV)/bin/lastmetre demo
@@ -20,6 +20,20 @@ sim: $(STAMP)
 
 drills: $(STAMP)
 	LASTMETRE_DRILL_SEEDS=1000 $(PY) -m pytest --timeout 3000 tests/drills
+
+# Coverage-guided fuzzing of the GBCS readers, in an environment of its own: fuzz/README.md. Atheris wants CPython 3.11.
+FUZZ_S ?= 3600
+FUZZ_DIR ?= /tmp/lastmetre-fuzz
+FUZZ_PYTHON ?= python3.11
+FUZZ_RTDS ?=
+
+fuzz: $(STAMP)
+	test -x $(FUZZ_DIR)/venv/bin/python || $(FUZZ_PYTHON) -m venv $(FUZZ_DIR)/venv
+	$(FUZZ_DIR)/venv/bin/python -m pip install --quiet --disable-pip-version-check atheris cryptography
+	$(PY) fuzz/write_seeds.py $(FUZZ_DIR)/seeds $(FUZZ_RTDS)
+	mkdir -p $(FUZZ_DIR)/corpus
+	PYTHONPATH=$(CURDIR)/src $(FUZZ_DIR)/venv/bin/python fuzz/fuzz_decode.py $(FUZZ_DIR)/corpus $(FUZZ_DIR)/seeds \
+		-artifact_prefix=$(FUZZ_DIR)/ -max_len=4200 -timeout=60 -max_total_time=$(FUZZ_S)
 
 lint: $(STAMP)
 	$(VENV)/bin/ruff check src tests
