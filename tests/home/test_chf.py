@@ -174,16 +174,23 @@ def test_only_the_broker_changes_the_log_and_only_once() -> None:
 
 
 def test_malformed_items_fail_by_item() -> None:
-    """Wrong types and unknown objects have their result codes; the log stays."""
-    items = (
-        (Action(104, Obis.parse(LOG), 1), OctetString(PPMID)),
-        (Action(104, Obis.parse(LOG), 9), NullData()),
-        (Set(104, Obis.parse(LOG), 3), NullData()),
-        (Get(1, Obis.parse(LOG), 2), NullData()),
-        (Action(104, Obis.parse(LOG), 5), Structure((OctetString(b"short"), Array(())))),
-    )
+    """Wrong types have their result codes; the log stays."""
+    items = ((Action(104, Obis.parse(LOG), 1), OctetString(PPMID)), (Set(104, Obis.parse(LOG), 3), NullData()))
     (response,) = chf().receive(command("CCS01", 1, *items), NOW)
-    assert [result.result for result in results(response)] == [12, 4, 12, 4, 250]
+    assert [result.result for result in results(response)] == [12, 12]
+    restore = (Action(104, Obis.parse(LOG), 5), Structure((OctetString(b"short"), Array(()))))
+    (response,) = chf().receive(command("CCS03", 1, restore), NOW)
+    assert [result.result for result in results(response)] == [250]
+
+
+def test_what_is_not_of_the_use_case_is_refused_whole() -> None:
+    """A read that removes a device is no read: nothing is done and nothing answered."""
+    one = chf()
+    before = one.state.device_log, one.state.counters
+    remove_item = (Action(104, Obis.parse(LOG), 2), OctetString(own.ESME))
+    assert one.receive(command("CCS06", 1, remove_item), NOW) == []
+    assert (one.state.device_log, one.state.counters) == before
+    assert one.state.security_lines[-1][1] == 0x8F1E
 
 
 def test_a_device_joins_when_it_is_listed_and_joining_is_open() -> None:
