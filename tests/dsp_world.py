@@ -1,4 +1,4 @@
-"""A DSP of our own for tests: a real core on a real store file, with a WAN and Users that a test holds in its hands.
+"""A DSP of our own for tests: a real core on a store in memory, with a WAN and Users that a test holds in its hands.
 
 The keys and certificates are those of ``own_world``; a test User signs real XML with them.
 """
@@ -44,7 +44,7 @@ from lastmetre.gbcs.catalogue import Role
 from lastmetre.gbcs.certificates import Certificate, Usage
 from lastmetre.gbcs.protect import sign_pre_command
 from lastmetre.gbcs.smki import issuer_name, make_certificate
-from lastmetre.links.dsp_store import SqliteDspStore
+from lastmetre.sim.memory_dsp import DspMemory, MemoryDspStore
 from tests import own_world as own
 from tests.own_world import BROKER, CHF, DS, ESME, NETWORK_OPERATOR, NOW, OTHER_ESME, OTHER_SUPPLIER, PPMID, SUPPLIER
 
@@ -200,10 +200,10 @@ def returned(
 
 
 class World:
-    """One DSP on one store file; ``restart`` leaves nothing but the file."""
+    """One DSP on a store in memory (it keeps what PostgreSQL's keeps: tests/contract); ``restart`` leaves only that."""
 
-    def __init__(self, path: Path, devices: Inventory | None = None, waits: Waits | None = None) -> None:
-        self.path = path
+    def __init__(self, _path: Path | None = None, devices: Inventory | None = None, waits: Waits | None = None) -> None:
+        self.memory = DspMemory()
         self.inventory = devices or inventory()
         self.waits = waits
         self.wan = HandWan()
@@ -213,7 +213,7 @@ class World:
         self._open()
 
     def _open(self) -> None:
-        self.store = SqliteDspStore(self.path)
+        self.store = MemoryDspStore(self.memory)
         self.dsp = Dsp(
             dsp_id=BROKER,
             inventory=self.inventory,
@@ -229,12 +229,10 @@ class World:
         )
 
     def close(self) -> None:
-        """Give the store file back."""
-        self.store.close()
+        """Nothing of a memory is to be given back."""
 
     def restart(self) -> None:
-        """Forget everything that is not in the file."""
-        self.close()
+        """Forget everything that is not in the store."""
         self._open()
 
     def post(

@@ -96,7 +96,8 @@ def settings(parties: Parties, receive_port: int, **more: str) -> Path:
     ca, certificate, key, _passphrase = parties.tls("dcc")
     text = f"""
 acb_id = "{BROKER.hex()}"
-store = "{parties.directory / "dsp.sqlite"}"
+database = "embedded"
+database_folder = "{parties.directory / "postgres"}"
 certificates = "{parties.smki.certificates}"
 keys = "{parties.smki.party("dcc") / "keys"}"
 passphrase_file = "{parties.directory / "passphrase"}"

@@ -29,7 +29,7 @@ from lastmetre.dcc.ports import (
     Stage,
 )
 from lastmetre.gbcs.catalogue import Lane
-from lastmetre.links.dsp_store_postgres import PostgresDspStore, prepare_schema
+from lastmetre.links.dsp_store import PostgresDspStore, prepare_schema
 from lastmetre.links.postgres import DCC_PLACE, DatabaseUrls, EmbeddedPostgres
 from lastmetre.sim.memory_dsp import DspMemory, MemoryDspStore
 

@@ -3,7 +3,9 @@
 Settings, in TOML (paths are taken from the working directory; ids are 16 hexadecimal digits)::
 
     acb_id = "00005eef10000002"          # the ACB, which is also the DSP that signs Responses
-    store = "dcc/dsp.sqlite"
+    database = "embedded"                # or any PostgreSQL: "postgresql://ROLE:PASSWORD@HOST/DATABASE", a plain role
+    database_folder = "postgres"         # of the embedded server, which a supplier's [store] may share
+    # database_owner_url = "postgresql://..." # who runs the migrations of a database by URL, where we shall
     certificates = "smki/certificates"   # everybody's; issuers are looked for in it
     keys = "smki/parties/dcc/keys"       # the ACB's own only
     passphrase_file = "smki.passphrase"  # leave it out where keys are not encrypted
@@ -15,6 +17,11 @@ Settings, in TOML (paths are taken from the working directory; ids are 16 hexade
     ca = "smki/tls/ca.pem"
     certificate = "smki/parties/dcc/tls.pem"
     key = "smki/parties/dcc/tls.key"
+
+    [hsm]                                # where a token holds keys: those it has are taken from it
+    module = "/usr/lib/softhsm/libsofthsm2.so"
+    token = "lastmetre"
+    pin_file = "hsm.pin"                 # leave it out to give LASTMETRE_HSM_PIN in the environment
 
     [[user]]
     id = "00005eef10000010"
@@ -44,6 +51,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import msgspec
 
+from lastmetre.cli.dcc_database import open_dsp_store
+from lastmetre.cli.key_settings import HsmSettings, check_own_keys, open_keyring
 from lastmetre.cli.passphrases import read_passphrase
 from lastmetre.cli.problems import ProblemError
 from lastmetre.cli.processes import tell_line
@@ -63,15 +72,18 @@ from lastmetre.dcc.inventory import (
     WanCoverage,
 )
 from lastmetre.gbcs.certificates import Certificate, CertificateRefused, parse_certificate
-from lastmetre.links.dsp_store import SqliteDspStore
+from lastmetre.gbcs.keys import KeyUse
 from lastmetre.links.duis_http import ReceiveResponseClient, create_dsp_app
 from lastmetre.links.http_server import serve
-from lastmetre.links.keystore import Keyring, KeyStoreError
+from lastmetre.links.keystore import KeyStoreError
 from lastmetre.links.tls import client_context, server_context
 from lastmetre.links.wan import WanGateway
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from lastmetre.dcc.ports import DspStore, Users
+    from lastmetre.links.keystore import Keyring
 
 Seconds = Annotated[int, msgspec.Meta(ge=0)]
 
@@ -111,7 +123,7 @@ class DccSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Everything ``serve dcc`` reads from its file."""
 
     acb_id: EntityId
-    store: str
+    database: str
     certificates: str
     keys: str
     tls: TlsFiles
@@ -125,6 +137,9 @@ class DccSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     wan_wait_s: Seconds = Waits().wan_wait_s
     response_wait_s: Seconds = Waits().response_wait_s
     passphrase_file: str | None = None
+    database_folder: str | None = None
+    database_owner_url: str | None = None
+    hsm: HsmSettings | None = None
 
 
 async def run_dcc(settings: DccSettings, ending: asyncio.Event) -> None:
@@ -132,7 +147,8 @@ async def run_dcc(settings: DccSettings, ending: asyncio.Event) -> None:
     passphrase = read_passphrase(settings.passphrase_file)
     tls = settings.tls.opened_with(passphrase)
     async with contextlib.AsyncExitStack() as stack:
-        store = stack.enter_context(SqliteDspStore(Path(settings.store)))
+        store = stack.enter_context(open_dsp_store(settings))
+        keyring = _keyring(settings, stack)
         users = await stack.enter_async_context(ReceiveResponseClient(client_context(*tls)))
         inventory = _inventory(settings)
         # The gateway and the DSP need each other; the DSP is there before the gateway listens.
@@ -143,7 +159,7 @@ async def run_dcc(settings: DccSettings, ending: asyncio.Event) -> None:
             on_connected=lambda hub_id: dsp.hub_connected(hub_id),  # noqa: PLW0108
             on_disconnected=lambda hub_id: dsp.hub_disconnected(hub_id),  # noqa: PLW0108
         )
-        dsp = _dsp(settings, inventory, store, gateway, users)
+        dsp = _dsp(settings, keyring, inventory, store, gateway, users)
         await gateway.start(settings.wan_host, settings.wan_port)
         stack.push_async_callback(gateway.close)
         app = create_dsp_app(dsp)
@@ -167,9 +183,8 @@ async def _until_ending(dsp: Dsp, ending: asyncio.Event) -> None:
 
 
 def _dsp(
-    settings: DccSettings, inventory: Inventory, store: SqliteDspStore, wan: WanGateway, users: ReceiveResponseClient
+    settings: DccSettings, keyring: Keyring, inventory: Inventory, store: DspStore, wan: WanGateway, users: Users
 ) -> Dsp:
-    keyring = _keyring(settings)
     with _problems():
         return Dsp(
             dsp_id=bytes.fromhex(settings.acb_id),
@@ -195,10 +210,13 @@ def _problems() -> Iterator[None]:
         raise ProblemError(str(error)) from error
 
 
-def _keyring(settings: DccSettings) -> Keyring:
-    with _problems():
-        passphrase = read_passphrase(settings.passphrase_file)
-        return Keyring.open(certificates=Path(settings.certificates), keys=Path(settings.keys), password=passphrase)
+def _keyring(settings: DccSettings, stack: contextlib.AsyncExitStack) -> Keyring:
+    keyring = open_keyring(
+        stack, certificates=settings.certificates, keys=settings.keys, passphrase_file=settings.passphrase_file,
+        hsm=settings.hsm,
+    )  # fmt: skip
+    check_own_keys(keyring, bytes.fromhex(settings.acb_id), (KeyUse.KEY_AGREEMENT, KeyUse.DIGITAL_SIGNATURE))
+    return keyring
 
 
 def _issuers(settings: DccSettings) -> tuple[Certificate, ...]:

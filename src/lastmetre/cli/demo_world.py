@@ -319,7 +319,8 @@ class World:
             )
         return {
             "acb_id": ACB.hex(),
-            "store": str(self.out / "state" / "dcc" / "dsp.sqlite"),
+            "database": "embedded",
+            "database_folder": str(database_folder(self.out)),
             "certificates": str(smki.certificates),
             "keys": str(smki.party("dcc") / "keys"),
             "duis_port": self._ports["duis"],

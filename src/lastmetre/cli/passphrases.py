@@ -1,4 +1,4 @@
-"""The passphrase of encrypted keys: read from a file that nobody else may read, or made and written to one."""
+"""The passphrase of encrypted keys: from a file that nobody else may read, else from the environment; or a new one."""
 
 from __future__ import annotations
 
@@ -12,12 +12,18 @@ from lastmetre.cli.problems import ProblemError
 PASSPHRASE_OCTETS_MIN: Final = 16
 """PKCS#8 as the library writes it stretches a passphrase only a little, so that short ones would be guessed."""
 PASSPHRASE_OCTETS_MAX: Final = 1_000
+PASSPHRASE_VARIABLE: Final = "LASTMETRE_PASSPHRASE"  # noqa: S105 - the name of a variable
+"""Asked for where no file is named."""
 
 
 def read_passphrase(file_name: Path | str | None) -> bytes | None:
-    """The first line of the file; ``None`` for no file. Raises ``ProblemError`` for one others can read."""
+    """The first line of the file; without a file, what the environment has, or ``None``.
+
+    Raises ``ProblemError`` for a file that others can read.
+    """
     if file_name is None:
-        return None
+        given = os.environ.get(PASSPHRASE_VARIABLE)
+        return None if given is None else _checked(given.encode(), PASSPHRASE_VARIABLE)
     path = Path(file_name)
     try:
         if path.stat().st_mode & 0o077:
@@ -26,9 +32,12 @@ def read_passphrase(file_name: Path | str | None) -> bytes | None:
             first = file.readline(PASSPHRASE_OCTETS_MAX + 2)
     except OSError as error:
         raise ProblemError(f"cannot read the passphrase file {path}: {error.strerror}") from error
-    passphrase = first.rstrip(b"\r\n")
+    return _checked(first.rstrip(b"\r\n"), str(path))
+
+
+def _checked(passphrase: bytes, source: str) -> bytes:
     if not PASSPHRASE_OCTETS_MIN <= len(passphrase) <= PASSPHRASE_OCTETS_MAX:
-        raise ProblemError(f"{path} must hold a passphrase of {PASSPHRASE_OCTETS_MIN} characters or more in one line")
+        raise ProblemError(f"{source} must hold a passphrase of {PASSPHRASE_OCTETS_MIN} characters or more in one line")
     return passphrase
 
 

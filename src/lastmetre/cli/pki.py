@@ -12,7 +12,7 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from lastmetre.cli.passphrases import make_passphrase, read_passphrase
+from lastmetre.cli.passphrases import PASSPHRASE_VARIABLE, make_passphrase, read_passphrase
 from lastmetre.cli.problems import ProblemError
 from lastmetre.gbcs.catalogue import Role
 from lastmetre.gbcs.keys import KeyUse
@@ -63,7 +63,7 @@ def run_pki(
     if len(set(ids)) < len(ids):
         raise ProblemError("a device is asked for twice; each --home and --device must name others")
     _check_empty(directory)
-    passphrase = read_passphrase(passphrase_file)
+    passphrase = None if unencrypted else read_passphrase(passphrase_file)
     if passphrase is None and not unencrypted:
         passphrase_file = directory.parent / f"{directory.resolve().name}.passphrase"
         passphrase = make_passphrase(passphrase_file)
@@ -75,9 +75,9 @@ def run_pki(
     except OSError as error:
         raise ProblemError(f"cannot write {error.filename or directory}: {error.strerror}") from error
     if as_json:
-        print(json.dumps({**listing, "passphrase_file": str(passphrase_file) if passphrase else None}, indent=2))
+        print(json.dumps({**listing, "passphrase_file": str(passphrase_file) if passphrase_file else None}, indent=2))
     else:
-        _tell(directory, entities, passphrase_file if passphrase else None)
+        _tell(directory, entities, encrypted=passphrase is not None, passphrase_file=passphrase_file)
 
 
 def _check_empty(directory: Path) -> None:
@@ -159,14 +159,17 @@ def _entity(entity_id: bytes, party: str, kind: str, keys: list[str]) -> dict[st
     return {"id": entity_id.hex(), "party": party, "kind": kind, "keys": keys}
 
 
-def _tell(directory: Path, entities: Sequence[dict[str, Any]], passphrase_file: Path | None) -> None:
+def _tell(
+    directory: Path, entities: Sequence[dict[str, Any]], *, encrypted: bool, passphrase_file: Path | None
+) -> None:
     print(f"A test SMKI is in {directory}: root, issuing authorities, and")
     for entity in entities:
         identifier = bytes.fromhex(entity["id"]).hex("-").upper()
         print(f"  {identifier}  {entity['kind']:<21} {entity['party']:<17} {', '.join(entity['keys'])}")
     print(f"Certificates are in {directory / 'certificates'}, each party's keys in {directory / 'parties'}/PARTY/keys.")
-    if passphrase_file is None:
+    if not encrypted:
         print("The keys are NOT encrypted: use them for a throwaway demo only.")
     else:
-        print(f"The keys are encrypted; the passphrase is in {passphrase_file}. Keep it elsewhere than the keys.")
+        where = passphrase_file or f"the environment ({PASSPHRASE_VARIABLE})"
+        print(f"The keys are encrypted; the passphrase is in {where}. Keep it elsewhere than the keys.")
     print("These are test keys: no real meter believes them.")
