@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+from itertools import product
 from typing import TYPE_CHECKING
 
 import pytest
@@ -14,6 +15,8 @@ from lastmetre.duis.documents import read_signed_request
 from lastmetre.duis.errors import DuisDecodeError, DuisError, DuisValueError, SignatureReason, SignatureRefused
 from lastmetre.duis.signature import (
     Signer,
+    _read_plain,
+    _read_tree,
     normalise_issuer,
     remove_signature,
     sign_document,
@@ -330,6 +333,33 @@ def test_every_octet_matters() -> None:
             assert read_signed_request(bytes(tampered), find).request == genuine
         except DuisError:
             continue
+
+
+AROUND = (
+    *("", " ", "\n", "<!--", "-->", "<!-- c -->", "<![CDATA[", "]]>", "x", "<a/>", "<a>", "</a>", '"', "&amp;", "\r"),
+    *("<sr:Body>", "</sr:Body>", "</sr:Request>", SIGNATURE, SIGNATURE[:300], SIGNATURE[300:], f'<a b="{DS}"/>'),
+)
+
+
+def test_both_ways_of_reading_a_signature_agree() -> None:
+    """A signature read from the text claims what it claims in the tree, and the same document is left without it."""
+    text = SIGNED.decode().replace("></ds:Transform>", "/>")
+    quick = 0
+    places = [text.index(mark) for mark in ("<sr:Request", "<sr:Body>", "</sr:Body>", "<ds:Signature ")]
+    places += [text.rindex(mark) + len(mark) for mark in ("</ds:Signature>", "</ds:KeyInfo>", "</sr:Request>")]
+    for place, before, behind in product(places, AROUND, AROUND):
+        at = text.index("<sr:Header>")
+        document = (text[:at] + before + text[at:place] + behind + text[place:]).encode()
+        try:
+            found = _read_plain(document)
+        except (DuisDecodeError, SignatureRefused):
+            with pytest.raises((DuisDecodeError, SignatureRefused)):
+                _read_tree(document)
+            continue
+        if found is not None:
+            assert found == _read_tree(document)
+            quick += 1
+    assert quick > 50
 
 
 @needs_duis

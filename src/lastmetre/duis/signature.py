@@ -32,7 +32,7 @@ from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 from lxml import etree
 
 from lastmetre.duis.errors import DuisDecodeError, DuisValueError, SignatureReason, SignatureRefused
-from lastmetre.duis.xml import DS, SR, Element, is_blank, parse_document, read_document
+from lastmetre.duis.xml import DOCUMENT_SIZE_MAX, DS, SR, Element, is_blank, parse_document, read_document
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -143,7 +143,7 @@ def sign_document(document: bytes, signer: Signer) -> bytes:
     if isinstance(document, Canonical):
         return _sign_canonical(document, signer)
     root = parse_document(document)
-    if root.find(_DS_SIGNATURE) is not None:
+    if b"Signature" in document and root.find(_DS_SIGNATURE) is not None:
         raise DuisValueError("the document carries a signature already; remove it before signing")
     return _sign_canonical(_without_blank_text(_canonical(root)), signer)
 
@@ -156,6 +156,7 @@ def remove_signature(document: bytes) -> bytes:
     return _without_blank_text(_canonical(root))
 
 
+_BLANK: Final = re.compile(rb">[ \t\n]")
 _BEFORE_START: Final = re.compile(rb">[ \t\n]+<(?!/)")
 _BEFORE_END: Final = re.compile(rb"(</[^<>]*>)[ \t\n]+(?=</)")
 
@@ -165,33 +166,44 @@ def _without_blank_text(canonical: bytes) -> bytes:
 
     In canonical form a greater-than sign outside tags is escaped, and no attribute holds a less-than sign.
     """
-    if b"\n" not in canonical and b"\t" not in canonical and b"> " not in canonical:
+    if _BLANK.search(canonical) is None:
         return canonical
     return _BEFORE_END.sub(rb"\1", _BEFORE_START.sub(b"><", canonical))
 
 
+# Written in canonical form, so these bytes are what is signed and also what is sent.
+_SIGNED_INFO_START: Final = (
+    f'<ds:SignedInfo xmlns:ds="{DS}">'
+    f'<ds:CanonicalizationMethod Algorithm="{EXCLUSIVE_C14N}"></ds:CanonicalizationMethod>'
+    f'<ds:SignatureMethod Algorithm="{ECDSA_SHA256}"></ds:SignatureMethod>'
+    f'<ds:Reference URI=""><ds:Transforms><ds:Transform Algorithm="{ENVELOPED_SIGNATURE}"></ds:Transform>'
+    f'</ds:Transforms><ds:DigestMethod Algorithm="{SHA256}"></ds:DigestMethod><ds:DigestValue>'
+).encode()
+_SIGNED_INFO_END: Final = b"</ds:DigestValue></ds:Reference></ds:SignedInfo>"
+_SIGNATURE_START: Final = f'<?xml version="1.0" encoding="UTF-8"?>|<ds:Signature xmlns:ds="{DS}">'.encode().split(b"|")
+
+
+def _signed_info(digest: bytes) -> bytes:
+    """SignedInfo in the exclusive canonical form, which differs in the digest only; ``digest`` is base64."""
+    return _SIGNED_INFO_START + digest + _SIGNED_INFO_END
+
+
 def _sign_canonical(canonical: bytes, signer: Signer) -> bytes:
-    digest = hashlib.sha256(canonical).digest()
-    # Written in canonical form, so these bytes are what is signed and also what is sent.
-    signed_info = (
-        f'<ds:SignedInfo xmlns:ds="{DS}">'
-        f'<ds:CanonicalizationMethod Algorithm="{EXCLUSIVE_C14N}"></ds:CanonicalizationMethod>'
-        f'<ds:SignatureMethod Algorithm="{ECDSA_SHA256}"></ds:SignatureMethod>'
-        f'<ds:Reference URI=""><ds:Transforms><ds:Transform Algorithm="{ENVELOPED_SIGNATURE}"></ds:Transform>'
-        f'</ds:Transforms><ds:DigestMethod Algorithm="{SHA256}"></ds:DigestMethod>'
-        f"<ds:DigestValue>{b64encode(digest).decode()}</ds:DigestValue></ds:Reference></ds:SignedInfo>"
+    signed_info = _signed_info(b64encode(hashlib.sha256(canonical).digest()))
+    r, s = decode_dss_signature(signer.private_key.sign(signed_info, _ECDSA))
+    value = b64encode(r.to_bytes(32, "big") + s.to_bytes(32, "big"))
+    issuer = signer.issuer_name.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;").encode()
+    end = canonical.rindex(b"</")
+    declaration, start = _SIGNATURE_START
+    return b"".join(
+        (
+            *(declaration, canonical[:end], start, signed_info, b"<ds:SignatureValue>", value),
+            *(b"</ds:SignatureValue><ds:KeyInfo><ds:X509Data><ds:X509IssuerSerial><ds:X509IssuerName>", issuer),
+            *(b"</ds:X509IssuerName><ds:X509SerialNumber>", str(signer.serial_number).encode()),
+            b"</ds:X509SerialNumber></ds:X509IssuerSerial></ds:X509Data></ds:KeyInfo></ds:Signature>",
+            canonical[end:],
+        )
     )
-    r, s = decode_dss_signature(signer.private_key.sign(signed_info.encode(), _ECDSA))
-    value = b64encode(r.to_bytes(32, "big") + s.to_bytes(32, "big")).decode()
-    issuer = signer.issuer_name.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-    signature = (
-        f'<ds:Signature xmlns:ds="{DS}">{signed_info}<ds:SignatureValue>{value}</ds:SignatureValue>'
-        f"<ds:KeyInfo><ds:X509Data><ds:X509IssuerSerial><ds:X509IssuerName>{issuer}</ds:X509IssuerName>"
-        f"<ds:X509SerialNumber>{signer.serial_number}</ds:X509SerialNumber></ds:X509IssuerSerial></ds:X509Data>"
-        "</ds:KeyInfo></ds:Signature>"
-    ).encode()
-    body, closing, _ = canonical.rpartition(b"</")
-    return b'<?xml version="1.0" encoding="UTF-8"?>' + body + signature + closing + canonical[len(body) + 2 :]
 
 
 # --- verifying
@@ -211,16 +223,7 @@ class _Claims:
 
 def verify_document(document: bytes, find_certificate: FindCertificate) -> VerifiedDocument:
     """What was signed and by which certificate, or ``SignatureRefused``. Who was entitled to sign comes after."""
-    root = parse_document(document)
-    signature = _the_signature(root)
-    whole = _canonical(root)
-    usual = _read_usual(whole, signature.prefix)
-    if usual is None:
-        claims = _read_profile(signature)
-        _detach(signature)
-        canonical = _canonical(root)
-    else:
-        claims, canonical = usual
+    claims, canonical = _read_plain(document) or _read_tree(document)
     if not hmac.compare_digest(hashlib.sha256(canonical).digest(), claims.digest):
         raise SignatureRefused(SignatureReason.DIGEST)
     certificate = find_certificate(claims.issuer_name, claims.serial_number)
@@ -230,6 +233,68 @@ def verify_document(document: bytes, find_certificate: FindCertificate) -> Verif
         )
     _check_value(certificate.public_key, claims.value, claims.signed_info)
     return VerifiedDocument(canonical, certificate)
+
+
+def _read_tree(document: bytes) -> tuple[_Claims, bytes]:
+    """What the signature claims, and the canonical form of the document without it."""
+    root = parse_document(document)
+    signature = _the_signature(root)
+    whole = _canonical(root)
+    usual = _read_usual(whole, signature.prefix)
+    if usual is not None:
+        return usual
+    claims = _read_profile(signature)
+    _detach(signature)
+    return claims, _canonical(root)
+
+
+def _plain_form() -> re.Pattern[bytes]:
+    """A whole signature as most writers write it: no space in it, the prefix ``ds`` declared by itself."""
+
+    def algorithm(name: str, uri: str) -> str:
+        return f'<ds:{name} Algorithm="{re.escape(uri)}"(?:/>|></ds:{name}>)'
+
+    xmlns = f' xmlns:ds="{re.escape(DS)}"'
+    pattern = (
+        f"<ds:Signature{xmlns}><ds:SignedInfo(?:{xmlns})?>"
+        f"{algorithm('CanonicalizationMethod', EXCLUSIVE_C14N)}{algorithm('SignatureMethod', ECDSA_SHA256)}"
+        f'<ds:Reference URI=""><ds:Transforms>{algorithm("Transform", ENVELOPED_SIGNATURE)}</ds:Transforms>'
+        f"{algorithm('DigestMethod', SHA256)}<ds:DigestValue>([A-Za-z0-9+/]{{43}}=)</ds:DigestValue></ds:Reference>"
+        "</ds:SignedInfo><ds:SignatureValue>([A-Za-z0-9+/]{86}==)</ds:SignatureValue><ds:KeyInfo><ds:X509Data>"
+        "<ds:X509IssuerSerial><ds:X509IssuerName>([^<>&\\x00-\\x1f\\x7f-\\xff]*)</ds:X509IssuerName>"
+        "<ds:X509SerialNumber>([0-9]{1,50})</ds:X509SerialNumber></ds:X509IssuerSerial></ds:X509Data></ds:KeyInfo>"
+        r"</ds:Signature>(?=</[^<>]*>[ \t\n]*\Z)"
+    )
+    return re.compile(pattern.encode())
+
+
+_PLAIN: Final = _plain_form()
+
+
+def _read_plain(document: bytes) -> tuple[_Claims, bytes] | None:
+    """The same from the text, of a signature in the plain form; None of any other.
+
+    It stands before the document's last end tag, which is the root's: the last child, then, unless the text around it
+    is a comment or a section that never ends, and that is not well-formed without the signature either. SignedInfo
+    needs no canonical form of its own, for nothing but its digest may differ.
+    """
+    start = document.rfind(b"<ds:Signature ")
+    match = _PLAIN.match(document, start) if start >= 0 else None
+    if match is None or len(document) > DOCUMENT_SIZE_MAX:
+        return None
+    rest = document[:start] + document[match.end() :]
+    root = parse_document(rest)
+    if b"Signature" in rest:
+        _refuse_second_signature(root, None)
+    digest, value, issuer, serial = match.groups()
+    claims = _Claims(
+        signed_info=_signed_info(digest),
+        digest=_sized(digest, DIGEST_SIZE, "DigestValue"),
+        value=_sized(value, SIGNATURE_SIZE, "SignatureValue"),
+        issuer_name=normalise_issuer(issuer.decode("ascii")),
+        serial_number=int(serial),
+    )
+    return claims, _canonical(root)
 
 
 def require_signer(
@@ -263,13 +328,17 @@ def _the_signature(root: etree._Element) -> etree._Element:
         raise SignatureRefused(SignatureReason.UNSIGNED)
     if len(mine) > 1 or root[-1] is not mine[0]:
         raise SignatureRefused(SignatureReason.NOT_ONE)
+    _refuse_second_signature(root, mine[0])
+    return mine[0]
+
+
+def _refuse_second_signature(root: etree._Element, mine: etree._Element | None) -> None:
     for other in root.iter(_DS_SIGNATURE):
-        if other is mine[0]:
+        if other is mine:
             continue
         parent = other.getparent()
         if parent is None or parent.tag not in _NESTED_SIGNATURE_PARENTS:
             raise SignatureRefused(SignatureReason.NOT_ONE)
-    return mine[0]
 
 
 def _children(node: etree._Element, *names: str, attributes: tuple[str, ...] = ()) -> list[etree._Element]:
