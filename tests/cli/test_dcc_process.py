@@ -36,7 +36,7 @@ from lastmetre.gbcs.protect import mac_of, sign_pre_command, unsigned_df, verify
 from lastmetre.links.duis_http import DspClient, create_receive_response_app
 from lastmetre.links.http_server import serve
 from lastmetre.links.keystore import Keyring
-from lastmetre.links.pki import DeviceIdentity, Organisation, TestSmki, TlsIdentity
+from lastmetre.links.pki import DeviceIdentity, Organisation, TestSmki, TlsIdentity, XmlIdentity
 from lastmetre.links.tls import client_context, server_context
 from lastmetre.links.wan import BackOff, WanLink
 from tests.dsp_world import arm, code, local_command, pre_command, read_balance
@@ -83,6 +83,8 @@ def parties(tmp_path_factory: pytest.TempPathFactory) -> Parties:
             Organisation("supplier", SUPPLIER, Role.SUPPLIER),
             DeviceIdentity("home", ESME),
             DeviceIdentity("home", CHF),
+            XmlIdentity("supplier", SUPPLIER),
+            XmlIdentity("dcc", BROKER, Role.XML_SIGN_DSP),
             TlsIdentity("dcc", BROKER),
             TlsIdentity("supplier", SUPPLIER),
             TlsIdentity("home", CHF),
@@ -170,13 +172,14 @@ class Supplier:
 
     def document(self, request: Request) -> bytes:
         """The request, signed."""
-        certificate = self.keyring.certificate(SUPPLIER, DS)
-        key = self.keyring.private_key(SUPPLIER, DS)
+        certificate, key = self.keyring.find_xml_signer(SUPPLIER), self.keyring.find_xml_signing_key(SUPPLIER)
+        assert certificate is not None
+        assert key is not None
         return build_signed_request(request, Signer(key, certificate.issuer_name, certificate.serial_number))
 
     def read(self, document: bytes) -> VerifiedResponse:
         """A document of the DSP."""
-        certificate = self.keyring.certificate(BROKER, DS)
+        certificate = self.keyring.find_xml_signer(BROKER)
         verified = read_signed_response(document, lambda _issuer, _serial: certificate, BROKER)
         assert isinstance(verified, VerifiedResponse)
         return verified

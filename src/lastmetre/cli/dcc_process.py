@@ -191,6 +191,7 @@ def _dsp(
             inventory=inventory,
             keys=keyring,
             certificates=keyring,
+            xml=keyring,
             issuers=_issuers(settings),
             store=store,
             wan=wan,

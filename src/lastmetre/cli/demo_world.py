@@ -25,7 +25,7 @@ from lastmetre.cli.problems import EXIT_FAILED, ProblemError
 from lastmetre.gbcs.catalogue import Role
 from lastmetre.gbcs.keys import KeyUse
 from lastmetre.links.faceplate import ask_faceplate
-from lastmetre.links.pki import DeviceIdentity, Organisation, RelayIdentity, TestSmki, TlsIdentity
+from lastmetre.links.pki import DeviceIdentity, Organisation, RelayIdentity, TestSmki, TlsIdentity, XmlIdentity
 from lastmetre.links.postgres import EmbeddedPostgres
 
 if TYPE_CHECKING:
@@ -235,6 +235,8 @@ class World:
             [
                 Organisation("supplier", SUPPLIER, Role.SUPPLIER, tuple(KeyUse)),
                 Organisation("dcc", ACB, Role.ACCESS_CONTROL_BROKER),
+                XmlIdentity("supplier", SUPPLIER),
+                XmlIdentity("dcc", ACB, Role.XML_SIGN_DSP),
                 TlsIdentity("supplier", SUPPLIER),
                 RelayIdentity("supplier", SUPPLIER),
                 TlsIdentity("dcc", ACB),

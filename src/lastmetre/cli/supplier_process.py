@@ -344,7 +344,9 @@ def _keys(settings: SupplierSettings) -> SupplierKeys:
     try:
         passphrase = read_passphrase(settings.passphrase_file)
         keyring = Keyring.open(certificates=Path(settings.certificates), keys=Path(settings.keys), password=passphrase)
-        keys = SupplierKeys(bytes.fromhex(settings.entity_id), bytes.fromhex(settings.dsp_id), keyring, keyring)
+        keys = SupplierKeys(
+            bytes.fromhex(settings.entity_id), bytes.fromhex(settings.dsp_id), keyring, keyring, keyring
+        )
         keys.check()
     except (KeyStoreError, SupplierError) as error:
         raise ProblemError(str(error)) from error

@@ -21,6 +21,7 @@ from lastmetre.dcc.sealing import Broker
 from lastmetre.dcc.transform_service import Done, TransformService
 from lastmetre.duis.documents import BodyError, parse_request, read_signed_request
 from lastmetre.duis.errors import DuisDecodeError, SignatureRefused
+from lastmetre.gbcs.catalogue import Role
 
 if TYPE_CHECKING:
     from lastmetre.dcc.access_control import Asked
@@ -36,11 +37,12 @@ if TYPE_CHECKING:
         Tell,
         Users,
         WanDoor,
+        XmlIdentities,
     )
     from lastmetre.duis.documents import Request
     from lastmetre.gbcs.certificates import Certificate
 
-SIGNER_ROLES: Final = frozenset(int(role) for role in CERTIFICATE_ROLES.values())
+SIGNER_ROLES: Final = frozenset(int(role) for role in (*CERTIFICATE_ROLES.values(), Role.XML_SIGN_USER))
 """Certificate roles of which some User may have one; which of them this User has is asked by access control."""
 
 
@@ -61,15 +63,16 @@ class Dsp:
         tell: Tell,
         clock: Clock,
         waits: Waits | None = None,
+        xml: XmlIdentities | None = None,
     ) -> None:
-        """``issuers`` are the authorities whose certificates of Users are believed."""
+        """``issuers`` are the authorities whose certificates of Users are believed; ``xml`` are pairs for DUIS."""
         self._dsp_id = dsp_id
         self._inventory = inventory
         self._store = store
         self._tell = tell
         self._clock = clock
-        self._replies = Replies(dsp_signer(dsp_id, keys, certificates))
-        self._user_certificates = UserCertificates(inventory.users, certificates, issuers, clock)
+        self._replies = Replies(dsp_signer(dsp_id, keys, certificates, xml))
+        self._user_certificates = UserCertificates(inventory.users, certificates, issuers, clock, xml)
         broker = Broker(dsp_id, keys, certificates)
         self._transforms = TransformService(broker, self._user_certificates, self._replies)
         self._responses = Responses(
@@ -118,7 +121,8 @@ class Dsp:
             raise NotADocument(str(error)) from error
         except SignatureRefused as refused:
             return self._refuse_unverified(document, caller_id, refused, now)
-        asked = ask(verified.request, verified.signer.role, service, caller_id, self._inventory, self._dsp_id, now)
+        role = self._user_certificates.role_behind(verified.signer)
+        asked = ask(verified.request, role, service, caller_id, self._inventory, self._dsp_id, now)
         try:
             check_request(asked)
             return self._carry_out(asked, document)

@@ -52,6 +52,7 @@ __all__ = [
     "Stage",
     "Users",
     "WanDoor",
+    "XmlIdentities",
 ]
 
 
@@ -71,10 +72,24 @@ class DuisDoor(Protocol):
 
 
 class KeyStore(Protocol):
-    """Private keys: the ACB's key agreement key, the DSP's XML signing key."""
+    """Private keys: the ACB's for key agreement and for signatures.
+
+    What is given is a handle that agrees and signs; the key behind it may be in a token and never come out, so nothing
+    else is asked of it.
+    """
 
     def private_key(self, entity_id: bytes, use: KeyUse) -> ec.EllipticCurvePrivateKey:
         """The private key of an entity for one use; raises when there is none."""
+
+
+class XmlIdentities(Protocol):
+    """Pairs that sign DUIS documents and nothing else, apart from every GBCS key (duis 3)."""
+
+    def find_xml_signer(self, entity_id: bytes) -> Certificate | None:
+        """The certificate of an entity's own XML signing identity, or ``None``."""
+
+    def find_xml_signing_key(self, entity_id: bytes) -> ec.EllipticCurvePrivateKey | None:
+        """The private key of an entity's own XML signing identity, or ``None``."""
 
 
 class CertificateStore(Protocol):
