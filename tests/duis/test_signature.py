@@ -283,7 +283,7 @@ EVIL_BODY = "<sr:Body><sr:ResetTariffBlockCounterMatrix></sr:ResetTariffBlockCou
     ],
 )
 def test_signature_shapes_that_are_refused(document: bytes) -> None:
-    """No wrapping, no other algorithm, no second signature, no key from inside: refused before any key is looked up."""
+    """T41: no wrapping, other algorithm, second signature or key from inside: refused before any key is looked up."""
 
     def no_lookup(_issuer: str, _serial: int) -> TestCertificate | None:
         raise AssertionError("a certificate was looked up for a document outside the profile")
@@ -294,7 +294,7 @@ def test_signature_shapes_that_are_refused(document: bytes) -> None:
 
 
 def test_a_moved_body_is_never_read() -> None:
-    """Content that is not hashed cannot be smuggled in: any second body or root fails the digest or the structure."""
+    """T41: content that is not hashed cannot be smuggled in: a second body or root fails digest or structure."""
     for document in (
         changed("</sr:Body>", "</sr:Body>" + EVIL_BODY),
         changed(BODY, EVIL_BODY),

@@ -65,7 +65,7 @@ BOMB = (
     ],
 )
 def test_refused_documents(document: bytes) -> None:
-    """Nothing but bounded, well-formed UTF-8 without DOCTYPE, entity or processing instruction is read."""
+    """T40: nothing but bounded, well-formed UTF-8 without DOCTYPE, entity or processing instruction is read."""
     with pytest.raises(DuisDecodeError):
         parse_document(document)
 
@@ -78,7 +78,7 @@ def test_published_xxe_document_is_refused() -> None:
 
 
 def test_deep_nesting_is_refused_without_exhausting_the_stack() -> None:
-    """A document nested deeper than any DUIS document is refused by a named limit."""
+    """T40: a document nested deeper than any DUIS document is refused by a named limit."""
     with pytest.raises(DuisDecodeError, match="nested"):
         read_element(parse_document(b"<a>" * 200 + b"</a>" * 200))
 

@@ -185,7 +185,7 @@ def test_keys_and_cancels_that_conflict(world: SupplierWorld) -> None:
 
 
 def test_a_body_too_large_is_refused(world: SupplierWorld) -> None:
-    """An order has some hundreds of octets."""
+    """T43: an order has some hundreds of octets."""
 
     async def work(client: httpx.AsyncClient) -> None:
         answer = await client.post("/orders", content=b" " * 70_000, headers={"content-type": "application/json"})
