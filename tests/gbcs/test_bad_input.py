@@ -299,8 +299,8 @@ COSTLY = {
     "a load profile": _dlms("13 0202 0612 82EA60" + "AABBCCDDEEFF" * 10_000),
     "a load profile of wide rows": _dlms("13 0282EA60" + "11" * 60_000 + "82EA60" + "01" * 60_000),
     "compact-arrays of arrays": _dlms("13 01EA60 11 82EA60" + "01" * 60_000),
-    "components": bytes.fromhex("0109 FF" + "00 0705 0004 00 00 0B 04" * 0xFF),
-    "prices": bytes.fromhex("0109 01 01 0700 EA75 09 00 05" + "00" * 19 + "01AABBCCDD" * 11_999),
+    "components": bytes.fromhex("0109 FF" + "00 0705 0005 00 00 0B 0400" * 0xFE + "01 0705 0005 00 00 0B 0400"),
+    "prices": bytes.fromhex("0109 01 01 0700 EA71 09 00 05" + "00" * 19 + "01AABBCCDD" * 11_999),
     "attributes": bytes.fromhex("0109 01 01 0702 EA63 18 00 01" + "0000 86" * 20_000),
     "strings of attributes": bytes.fromhex("0109 01 01 0702 EA63 18 00 01" + "0000 00 41 01 AA" * 10_000),
 }
@@ -321,7 +321,7 @@ COSTLY_DER = {
     "one endless whole number": (QUERY, _der(_der(_der(b"\1" * 60_000, 0x02, 2), octets=2), octets=2)),
     "a certificate that is none": ((0x000B, 1), _der(bytes(60_000), octets=2)),
     "sequences in sequences": (QUERY, b"\x30\x82\xea\x60" * 15_000),
-    "bits": (QUERY, _der(bytes.fromhex("30 82EA05 020104 0382EA00 00") + bytes(59_999), octets=2)),
+    "bits": (QUERY, _der(_der(b"\2\1\4" + _der(bytes(59_000), 0x03, 2), octets=2) + b"\x30\x03\2\1\4", octets=2)),
 }
 """The same for ASN.1, whose lengths and counts are of another kind."""
 
