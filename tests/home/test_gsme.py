@@ -495,7 +495,7 @@ def test_the_clock_is_set_within_the_supplier_s_bounds() -> None:
         assert isinstance(value, ClockResponse)
         return value
 
-    assert set_clock(1, NOW + 10, NOW + 20) == ClockResponse(generalized_from_unix(NOW + 90), 1)
+    assert set_clock(1, NOW + 10, NOW + 20) == ClockResponse(generalized_from_unix(NOW + 90), 2)
     assert set_clock(2, NOW - 10, NOW + 20) == ClockResponse(generalized_from_unix(NOW), 0)
     assert meter.clock(NOW) == NOW
 

@@ -1,10 +1,10 @@
-"""A fresh electricity meter on the bench, for published Commands: the meter's side of keys that only others published.
+"""A fresh device on the bench, for published Commands: the device's side of keys that only others published.
 
 Rules kept here:
 
-* The meter's private keys are nobody's: what it agrees with an organisation is computed from that organisation's side,
+* A device's private keys are nobody's: what it agrees with an organisation is computed from that organisation's side,
   and it signs with a key made up for the bench.
-* The meter is new each time. What a published Command takes for granted (an image distributed before, a device joined
+* The device is new each time. What a published Command takes for granted (an image distributed before, a device joined
   before, a key pair that waits) is told with the verdict; so is every result code that was injected.
 * The issuing authority that every published certificate names is pinned: the root above it is not published.
 """
@@ -12,48 +12,57 @@ Rules kept here:
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
+from lastmetre.cli.gas_ground import LIVED, closed, lived
 from lastmetre.gbcs.asn1 import (
     ActivateFirmware,
     ActivateFirmwareAlert,
     ActivateFirmwareResponse,
     Asn1,
+    DeviceType,
+    JoinDetails,
+    ReadJoinDetails,
     Unjoin,
     UnjoinResponse,
     UpdateCredentials,
     UpdateDeviceCertificate,
     UpdateDeviceCertificateResponse,
 )
-from lastmetre.gbcs.axdr import decode_data
+from lastmetre.gbcs.axdr import OctetString
 from lastmetre.gbcs.catalogue import Role
 from lastmetre.gbcs.certificates import Certificate, CertificateRefused, check_signed_by, parse_certificate
 from lastmetre.gbcs.datetimes import CosemDateTime
-from lastmetre.gbcs.errors import GbcsDecodeError
+from lastmetre.gbcs.dlms import AccessRequest
 from lastmetre.gbcs.keys import KeyUse, SharedSecret, agree
 from lastmetre.gbcs.protect import CryptoRefused, decrypt_attribute, encryption_key
+from lastmetre.home.chf import Chf, ChfState, Listed
 from lastmetre.home.esme import Esme
+from lastmetre.home.gas.gsme import Gsme
+from lastmetre.home.gas.state import GasState
+from lastmetre.home.gpf import Gpf
 from lastmetre.home.identity import DeviceIdentity
+from lastmetre.home.own_device import OwnDevice, OwnState
 from lastmetre.home.own_memory import Image
 from lastmetre.home.ports import MemoryStore
+from lastmetre.home.sapc import Sapc
 from lastmetre.home.state import Clock, MeterState
 from lastmetre.home.supply import Supply
 from lastmetre.links.errors import LinkError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
-    from lastmetre.gbcs.axdr import Data
     from lastmetre.gbcs.message import GroupingHeader, Message
     from lastmetre.gbcs.payload import Payload
     from lastmetre.gbcs.verdicts import Keyring
     from lastmetre.home.ports import EventValue
 
-ROLES: Final = (
+METER_ROLES: Final = (
     Role.SUPPLIER,
     Role.NETWORK_OPERATOR,
     Role.ACCESS_CONTROL_BROKER,
@@ -61,7 +70,23 @@ ROLES: Final = (
     Role.RECOVERY,
     Role.LOAD_CONTROLLER,
 )
-"""Whose cells an electricity meter has; it knows no WAN provider (the published CS02a Response says so)."""
+ROLES: Final[Mapping[str, tuple[Role, ...]]] = {
+    "ESME": METER_ROLES,
+    "SAPC": METER_ROLES,
+    "GSME": (Role.SUPPLIER, Role.ACCESS_CONTROL_BROKER, Role.TRANSITIONAL_COS, Role.RECOVERY),
+    "GPF": (
+        Role.SUPPLIER, Role.NETWORK_OPERATOR, Role.ACCESS_CONTROL_BROKER, Role.TRANSITIONAL_COS, Role.RECOVERY,
+        Role.WAN_PROVIDER,
+    ),
+    "CHF": (Role.ACCESS_CONTROL_BROKER, Role.TRANSITIONAL_COS, Role.RECOVERY, Role.WAN_PROVIDER),
+    "PPMID": (Role.SUPPLIER, Role.ACCESS_CONTROL_BROKER),
+    "HCALCS": (Role.SUPPLIER, Role.ACCESS_CONTROL_BROKER),
+}  # fmt: skip
+"""Whose cells a kind of device has: no meter knows a WAN provider, no gas meter a network operator (the published CS02a
+Responses say so); the rest is who may speak to it in the catalogue."""
+BROKER_SIGNS: Final = frozenset({"CHF", "PPMID", "HCALCS"})
+"""Kinds that hold the broker's signing key too: the CHF's CS02a Response shows it, a join by the broker needs it."""
+KINDS: Final = ("ESME", "GSME", "GPF", "CHF", "PPMID", "HCALCS", "SAPC")
 _CLOCK_NEVER_SET: Final = Clock(status=1)
 
 
@@ -102,16 +127,24 @@ class Bench:
         """Somebody who spoke in the messages: a key of theirs may be needed."""
         self._parties.add(entity_id)
 
-    def _anchors(self, originator_id: bytes) -> dict[tuple[Role, KeyUse], Certificate]:
-        """One organisation for each role: the one that speaks, else the first."""
+    def _anchors(self, kind: str, speaker: tuple[bytes, Role | None]) -> dict[tuple[Role, KeyUse], Certificate]:
+        """One organisation for each role: the one that speaks, else the first.
+
+        A speaker that updates the cells of a role it has no certificate for holds those cells now: a handover.
+        """
+        originator_id, authorising = speaker
         anchors = {}
-        for role in ROLES:
+        for role in ROLES[kind]:
             ids = self._roles.get(role, ())
-            chosen = originator_id if originator_id in ids else next(iter(ids), None)
+            holds = originator_id in ids or role is authorising
+            chosen = originator_id if holds else next(iter(ids), None)
             for use in KeyUse:
                 certificate = self._certificate(chosen, use) if chosen is not None else None
-                # A broker's signing key is no cell of a meter.
-                if certificate is not None and (role, use) != (Role.ACCESS_CONTROL_BROKER, KeyUse.DIGITAL_SIGNATURE):
+                if certificate is None and role is authorising and use is KeyUse.PREPAYMENT:
+                    # The broker that holds a supplier's cells has one key for both uses (published handover).
+                    certificate = self._certificate(originator_id, KeyUse.KEY_AGREEMENT)
+                signs = (role, use) == (Role.ACCESS_CONTROL_BROKER, KeyUse.DIGITAL_SIGNATURE)
+                if certificate is not None and not (signs and kind not in BROKER_SIGNS):
                     anchors[role, use] = certificate
         return anchors
 
@@ -125,8 +158,8 @@ class Bench:
                     return agree(private, device.public_key)
         raise CryptoRefused
 
-    def meter(self, device_id: bytes, originator_id: bytes, state: MeterState, faults: Mapping[int, int]) -> Esme:
-        """A meter with these cells, in this state."""
+    def device(self, device_id: bytes, speaker: tuple[bytes, Role | None], start: Ground) -> BenchDevice:
+        """A device of its kind with these cells, in this state."""
         certificates = {
             use: certificate
             for use in (KeyUse.DIGITAL_SIGNATURE, KeyUse.KEY_AGREEMENT)
@@ -136,14 +169,28 @@ class Bench:
             device_id,
             self._signing_key,
             self._signing_key,
-            self._anchors(originator_id),
+            self._anchors(start.kind, speaker),
             authorities=self.authorities,
             certificates=certificates,
             agree_with=lambda public_key: self._agree_as(device_id, public_key),
         )
-        return Esme(identity, MemoryStore(), _untold, new=state, faults=faults, new_key=lambda: self._signing_key)
+        store, state, faults = MemoryStore(), start.state, start.faults
+        match start.kind, state:
+            case "ESME" | "SAPC", MeterState():
+                maker = Esme if start.kind == "ESME" else Sapc
+                return maker(identity, store, _untold, new=state, faults=faults, new_key=lambda: self._signing_key)
+            case "GSME", GasState():
+                return Gsme(identity, store, _untold, new=state, faults=faults, new_key=lambda: self._signing_key)
+            case "GPF", GasState():
+                return Gpf(identity, store, _untold, new=state, gsme_id=bytes(8), gsme_signing=None, faults=faults)
+            case "CHF", ChfState():
+                return Chf(identity, store, _untold, new=state, faults=faults, new_key=lambda: self._signing_key)
+            case kind, OwnState():
+                return OwnDevice(DeviceType[kind], identity, store, _untold, new=state, faults=faults)
+            case _:
+                raise TypeError(f"{start.kind} has no state of this form")
 
-    def open_data(self, wire: bytes, header: GroupingHeader) -> Data | None:
+    def open_data(self, wire: bytes, header: GroupingHeader) -> bytes | None:
         """What is inside a protected answer with this header, or ``None`` where no published key opens it."""
         other = header.other_information
         party, counter = header.business_target_id, header.originator_counter
@@ -158,8 +205,8 @@ class Bench:
         secret = agree(private, device.public_key)
         try:
             key = encryption_key(secret, device_id=device_id, counter=counter, recipient_id=party)
-            return decode_data(decrypt_attribute(wire, key, device_id))[0]
-        except (CryptoRefused, GbcsDecodeError):
+            return decrypt_attribute(wire, key, device_id)
+        except CryptoRefused:
             return None
 
 
@@ -178,19 +225,73 @@ def _untold(event: str, /, **values: EventValue) -> None:
 # --- what a Command takes for granted --------------------------------------------------------------------------------
 
 
+BenchState = MeterState | GasState | ChfState | OwnState
+BenchDevice = Esme | Gsme | Chf | OwnDevice
+
+
 @dataclass(frozen=True, slots=True)
 class Ground:
-    """The state a Command starts from, and the words for what of it was taken from the published messages."""
+    """What a device is and starts from; the words for what of it was taken for granted; the faults it is given."""
 
-    state: MeterState
+    kind: str
+    state: BenchState
     taken: tuple[str, ...] = ()
+    faults: Mapping[int, int] = field(default_factory=dict)
 
 
-def ground(command: Payload, answers: tuple[Payload, ...], *, twin: bool) -> Ground:
-    """A new meter's state for a Command: what must have happened before it, if its published answers went well."""
-    new = Ground(MeterState(0, Supply.ON, clock=_CLOCK_NEVER_SET, twin=twin), ("a second element",) if twin else ())
-    if not isinstance(command, Asn1):
-        return new
+def _new(kind: str) -> BenchState:
+    """A device that never lived."""
+    match kind:
+        case "ESME" | "SAPC":
+            return MeterState(0, Supply.ON, clock=_CLOCK_NEVER_SET)
+        case "GSME" | "GPF":
+            return GasState()
+        case "CHF":
+            return ChfState()
+        case _:
+            return OwnState()
+
+
+def grounds(kind: str, command: Payload, answers: tuple[Payload, ...], at: int, status: int) -> tuple[Ground, ...]:
+    """The states a Command may start from: a new device's, else with what must have happened before.
+
+    ``status`` is the clock status that the published Response carries; a gas device's clock is taken to be in it.
+    """
+    new = Ground(kind, _new(kind))
+    if isinstance(command, Asn1):
+        return tuple(_own_grounds(new, command, answers)) or (_clock_never_set(new),)
+    if isinstance(new.state, GasState):
+        first = Ground(
+            kind, replace(new.state, clock_status=status), (f"a clock in status {status}",) if status else ()
+        )
+        assert isinstance(first.state, GasState)
+        return (
+            first,
+            Ground(kind, lived(first.state, command, answers, at), (*first.taken, LIVED)),
+            Ground(kind, closed(first.state), (*first.taken, "the valve closed before")),
+        )
+    if isinstance(new.state, MeterState) and kind == "ESME":
+        return new, Ground(kind, replace(new.state, twin=True), ("a second element",))
+    if isinstance(new.state, ChfState) and isinstance(command, AccessRequest):
+        named = [value.value for _spec, value in command.items if isinstance(value, OctetString)]
+        log = tuple(Listed(device_id) for device_id in named)
+        return new, Ground(kind, replace(new.state, device_log=log), ("the device listed before",))
+    return (new,)
+
+
+def _clock_never_set(start: Ground) -> Ground:
+    """A device that knows no time: published certificates are younger than the published clocks."""
+    match start.state:
+        case GasState():
+            return replace(start, state=replace(start.state, clock_status=_CLOCK_NEVER_SET.status))
+        case ChfState():
+            return replace(start, state=replace(start.state, clock_set=False))
+        case _:
+            return start
+
+
+def _own_grounds(new: Ground, command: Asn1, answers: tuple[Payload, ...]) -> Iterator[Ground]:
+    """What a Command about the device itself takes for granted, if its published answers went well."""
     values = [answer.value for answer in answers if isinstance(answer, Asn1)]
     match command.value:
         case ActivateFirmware(image_hash=image_hash):
@@ -199,21 +300,30 @@ def ground(command: Payload, answers: tuple[Payload, ...], *, twin: bool) -> Gro
             ]
             outcome = next((each for each in outcomes if each is not None), None)
             if outcome is None:
-                return new
+                return
             state = replace(new.state, firmware_version=outcome.firmware_version)
             if outcome.result:
-                return Ground(state, ("firmware version",))
-            image = Image(image_hash, outcome.firmware_version)
-            return Ground(replace(state, images=(image,)), ("an image distributed before, and its version",))
+                yield Ground(new.kind, state, ("firmware version",))
+            else:
+                image = Image(image_hash, outcome.firmware_version)
+                words = ("an image distributed before, and its version",)
+                yield Ground(new.kind, replace(state, images=(image,)), words)
         case Unjoin(other_device=other) if UnjoinResponse(0) in values:
-            return Ground(replace(new.state, joined=((other, 4),)), ("the other device joined before",))
+            words = ("the other device joined before",)
+            yield Ground(new.kind, replace(new.state, joined=((other, int(DeviceType.HCALCS)),)), words)
+        case ReadJoinDetails():
+            logs = [value.log for value in values if isinstance(value, JoinDetails) and value.log is not None]
+            if logs:
+                state = replace(new.state, joined=tuple((each.device_id, int(each.type)) for each in logs[0]))
+                yield Ground(new.kind, state, ("the other devices joined before",))
         case UpdateDeviceCertificate(certificate=der) if UpdateDeviceCertificateResponse(0) in values:
             certificate = parse_certificate(der)
             use = KeyUse.DIGITAL_SIGNATURE if certificate.usage == "digitalSignature" else KeyUse.KEY_AGREEMENT
             public = certificate.public_key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
-            return Ground(replace(new.state, issued_keys=((use.value, public, b""),)), ("a key pair that waits",))
+            state = replace(new.state, issued_keys=((use.value, public, b""),))
+            yield Ground(new.kind, state, ("a key pair that waits",))
         case _:
-            return new
+            return
 
 
 def authorities_in(payloads: Iterable[Payload]) -> Iterable[bytes]:

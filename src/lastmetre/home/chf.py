@@ -143,6 +143,8 @@ class ChfState(OwnMemory):
     events: tuple[tuple[int, int, bytes], ...] = ()
     """The event log (ECS35c): when, seconds since 2000, the event, and what it was about."""
     sub_ghz: SubGhz = field(default_factory=SubGhz)
+    clock_set: bool = True
+    """Whether the WAN ever told it the time: else certificates are not judged by it."""
 
     def find(self, device_id: bytes) -> Listed | None:
         """A device of the Device Log."""
@@ -253,7 +255,8 @@ class Chf:
         for command in state.pending_commands:
             if command.at <= now:
                 rest = tuple(each for each in state.pending_commands if each is not command)
-                state, alert, code = self._own.execute_due(replace(state, pending_commands=rest), command)
+                state = replace(state, pending_commands=rest)
+                state, alert, code = self._own.execute_due(state, command, clock_set=state.clock_set)
                 state = state.noting(code, now)
                 alerts.append(alert)
         if state is not self.state:
@@ -280,7 +283,9 @@ class Chf:
             state, content = self._items(state, accepted.payload, now)
         else:
             assert isinstance(accepted.payload, Asn1)
-            state, answer, _succeeded, event = self._own.execute(state, accepted, accepted.payload.value, now)
+            state, answer, _succeeded, event = self._own.execute(
+                state, accepted, accepted.payload.value, now, clock_set=state.clock_set
+            )
             state = state if event is None else state.noting(event, now)
             content = encode_asn1(Asn1(answer))
         when = date_time_from_unix(now)
@@ -643,6 +648,7 @@ def encode_state(state: ChfState) -> bytes:
             "security_log": state.security_log,
             "security_lines": state.security_lines,
             "events": [[at, event, about.hex()] for at, event, about in state.events],
+            "clock_set": state.clock_set,
             "sub_ghz": msgspec.to_builtins(state.sub_ghz),
         }
     ).encode()
@@ -665,6 +671,7 @@ def decode_state(data: bytes) -> ChfState:
         security_log=tuple((at, reason) for at, reason in raw["security_log"]),
         security_lines=tuple((at, event) for at, event in raw["security_lines"]),
         events=tuple((at, event, bytes.fromhex(about)) for at, event, about in raw["events"]),
+        clock_set=raw["clock_set"],
         sub_ghz=msgspec.convert(raw["sub_ghz"], SubGhz),
         **own_from_store(raw["own"]),
     )

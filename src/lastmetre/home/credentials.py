@@ -87,7 +87,7 @@ RECOVERY: Final = 8
 _CELL_ORDER: Final = (KeyUse.DIGITAL_SIGNATURE, KeyUse.KEY_AGREEMENT, KeyUse.PREPAYMENT)
 _NO_ID: Final = bytes(8)
 TIME_CHECKS_WAIVED: Final = 1
-_BY_SUPPLIER_FOR_CONTROLLER: Final = 11
+_CONTROLLER_MODES: Final = frozenset({10, 11})
 
 
 def cell_of(cell: CellId) -> tuple[Role, KeyUse] | None:
@@ -296,8 +296,8 @@ def _judge(
 
 
 def _lends(update: UpdateCredentials, certificate: Certificate) -> bool:
-    """A supplier may put its own certificate into the load controller's cell (seen in the published messages)."""
-    return update.control.mode == _BY_SUPPLIER_FOR_CONTROLLER and certificate.role is Role.SUPPLIER
+    """A supplier's certificate may go into the load controller's cell (seen in the published messages)."""
+    return update.control.mode in _CONTROLLER_MODES and certificate.role is Role.SUPPLIER
 
 
 def _check_chain(certificate: Certificate, path: list[Certificate], update: UpdateCredentials, trust: Trust) -> None:

@@ -6,6 +6,8 @@ For comparing an emulated device with messages that others published. Rules kept
   or the Command does. Elsewhere types are compared, down to the elements of structures.
 * Arrays are lists of like things: their lengths may differ, and an empty one is like any other.
 * A compact array is compared by the description of its lines.
+* Parts of a gas payload are compared by what they answer: several publications for one request are a list of like
+  things too. Encrypted parts are opened and compared by what is inside.
 """
 
 from __future__ import annotations
@@ -20,8 +22,11 @@ from lastmetre.gbcs.asn1 import (
     FirmwareVersion,
     IssueCredentialsResponse,
 )
-from lastmetre.gbcs.axdr import Array, BitString, CompactArray, OctetString, Structure
+from lastmetre.gbcs.axdr import Array, BitString, CompactArray, OctetString, Structure, decode_data
 from lastmetre.gbcs.dlms import AccessRequest, AccessResponse, Action, DataNotification, Get
+from lastmetre.gbcs.errors import GbcsDecodeError
+from lastmetre.gbcs.gbz import EncryptedZcl, FutureDatedZcl, Gbz, GbzAlert, open_component
+from lastmetre.gbcs.zcl import DefaultResponse, ReadAttributesResponse, ZclCommand
 from lastmetre.home.attributes import CLOCK_STATUS, CLOCK_TIME, DEVICE_ID, Attribute
 
 if TYPE_CHECKING:
@@ -29,6 +34,7 @@ if TYPE_CHECKING:
 
     from lastmetre.gbcs.axdr import Data
     from lastmetre.gbcs.dlms import Spec
+    from lastmetre.gbcs.gbz import Component
     from lastmetre.gbcs.message import GroupingHeader, Message
     from lastmetre.gbcs.payload import Payload
 
@@ -45,7 +51,7 @@ def first_difference(
     ours: tuple[Message, Payload],
     theirs: tuple[Message, Payload],
     command: Payload,
-    open_data: Callable[[bytes], Data | None],
+    open_data: Callable[[bytes], bytes | None],
 ) -> str | None:
     """The first thing in which an answer of ours differs from theirs, in words; ``None`` for none.
 
@@ -66,6 +72,10 @@ def first_difference(
         and isinstance(command, AccessRequest)
     ):
         return next(_results(payload, wanted, command, open_data), None)
+    if isinstance(payload, Gbz) and isinstance(wanted, Gbz):
+        return next(_parts(payload, wanted, open_data), None)
+    if isinstance(payload, GbzAlert) and isinstance(wanted, GbzAlert):
+        return None if _undirected(payload) == _undirected(wanted) else f"{payload}, the other {wanted}"
     if isinstance(payload, DataNotification) and isinstance(wanted, DataNotification):
         return _notifications(payload, wanted)
     if isinstance(payload, Asn1) and isinstance(wanted, Asn1):
@@ -92,7 +102,7 @@ def _shown(value: object) -> str:
 
 
 def _results(
-    mine: AccessResponse, other: AccessResponse, command: AccessRequest, open_data: Callable[[bytes], Data | None]
+    mine: AccessResponse, other: AccessResponse, command: AccessRequest, open_data: Callable[[bytes], bytes | None]
 ) -> Iterator[str]:
     codes = tuple([(item.kind, item.result) for item in each.results] for each in (mine, other))
     if mine.invoke_id != other.invoke_id:
@@ -106,7 +116,7 @@ def _results(
             yield f"item {number}: {difference}"
 
 
-def _value(spec: Spec, mine: Data, other: Data, open_data: Callable[[bytes], Data | None]) -> str | None:
+def _value(spec: Spec, mine: Data, other: Data, open_data: Callable[[bytes], bytes | None]) -> str | None:
     if isinstance(spec, Action) and spec.class_id == _PROTECTION:
         return _protected(mine, other, open_data)
     if isinstance(spec, Get):
@@ -117,7 +127,7 @@ def _value(spec: Spec, mine: Data, other: Data, open_data: Callable[[bytes], Dat
     return shape_difference(mine, other)
 
 
-def _protected(mine: Data, other: Data, open_data: Callable[[bytes], Data | None]) -> str | None:
+def _protected(mine: Data, other: Data, open_data: Callable[[bytes], bytes | None]) -> str | None:
     if not isinstance(mine, Structure) or not isinstance(other, Structure):
         return shape_difference(mine, other)
     if mine.elements[0] != other.elements[0]:
@@ -125,7 +135,11 @@ def _protected(mine: Data, other: Data, open_data: Callable[[bytes], Data | None
     opened = [open_data(each.elements[1].value) for each in (mine, other) if isinstance(each.elements[1], OctetString)]
     if len(opened) != 2 or opened[0] is None or opened[1] is None:
         return "one of the two does not open"
-    return shape_difference(opened[0], opened[1])
+    try:
+        (inner, _), (wanted, _) = (decode_data(each) for each in opened if each is not None)
+    except GbcsDecodeError:
+        return "what is inside one of the two cannot be read"
+    return shape_difference(inner, wanted)
 
 
 def shape_difference(mine: Data, other: Data) -> str | None:
@@ -152,6 +166,69 @@ def shape_difference(mine: Data, other: Data) -> str | None:
             if found and "bits" not in found:
                 return f"in an array, {found}"
     return None
+
+
+_DIRECTION: Final = 0x08
+
+
+def _undirected(alert: GbzAlert) -> GbzAlert:
+    """Without the direction of the part it reports: two published Alerts say another than the Command (17.4)."""
+    if not isinstance(alert.specific, FutureDatedZcl):
+        return alert
+    control = alert.specific.frame_control & ~_DIRECTION
+    return replace(alert, specific=replace(alert.specific, frame_control=control))
+
+
+# --- gas -------------------------------------------------------------------------------------------------------------
+
+
+def _parts(mine: Gbz, other: Gbz, open_data: Callable[[bytes], bytes | None]) -> Iterator[str]:
+    """By request answered: the same requests in the same order, and answers of the same shapes to each."""
+    ours, theirs = _by_request(mine, open_data), _by_request(other, open_data)
+    if list(ours) != list(theirs):
+        yield f"answers requests {list(ours)}, the other {list(theirs)}"
+        return
+    for request, shapes in ours.items():
+        if shapes != theirs[request]:
+            extra, missing = (sorted(map(str, each)) for each in (shapes - theirs[request], theirs[request] - shapes))
+            yield f"part (cluster, sequence) {request}: {extra}, the other {missing}"
+
+
+def _by_request(
+    payload: Gbz, open_data: Callable[[bytes], bytes | None]
+) -> dict[tuple[int, int], set[tuple[object, ...]]]:
+    found: dict[tuple[int, int], set[tuple[object, ...]]] = {}
+    for part in payload.components:
+        found.setdefault((part.cluster, part.sequence), set()).add(_shape(part, open_data))
+    return found
+
+
+ECHOED: Final = frozenset({"SupplyStatusResponse", "StartSamplingResponse", "ClearEventLogResponse"})
+"""Answers whose values a new device and the Command determine."""
+
+
+def _shape(part: Component, open_data: Callable[[bytes], bytes | None]) -> tuple[object, ...]:
+    """What a part answers; values only where they are determined."""
+    head: tuple[object, ...] = (part.frame_control, part.command_id)
+    body: object = part.body
+    if isinstance(body, EncryptedZcl):
+        opened = open_data(body.wire)
+        head = (*head, "encrypted")
+        try:
+            body = None if opened is None else open_component(part, opened).body
+        except GbcsDecodeError:
+            body = None
+    match body:
+        case ReadAttributesResponse(records=records):
+            return (*head, *((record.attribute_id, record.status, record.type) for record in records))
+        case DefaultResponse(command_id=command_id, status=status):
+            return (*head, command_id, status)
+        case ZclCommand(name=name, fields=fields) if name in ECHOED:
+            return (*head, name, fields)
+        case ZclCommand(name=name):
+            return (*head, name)
+        case _:
+            return (*head, "not to be read")
 
 
 def _notifications(mine: DataNotification, other: DataNotification) -> str | None:

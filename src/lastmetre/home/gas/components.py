@@ -131,8 +131,11 @@ def _execute_one(
 
 
 NO_SAMPLE: Final = 0xFFFF
-FAILED_ANSWERS: Final = {"StartSampling": zcl_command("StartSamplingResponse", sample_id=NO_SAMPLE)}
-"""Requests whose failure has a form of its own (published GCS31)."""
+FAILED_ANSWERS: Final = {
+    "StartSampling": zcl_command("StartSamplingResponse", sample_id=NO_SAMPLE),
+    "ClearEventLogRequest": zcl_command("ClearEventLogResponse", cleared=0),
+}
+"""Requests whose failure has a form of its own (published GCS31, CS11)."""
 
 
 def _record(state: GasState, cluster: int, number: int) -> AttributeRecord:
@@ -145,6 +148,8 @@ def _record(state: GasState, cluster: int, number: int) -> AttributeRecord:
 def _answer(component: Component, body: ZclBody, context: Context) -> Component:
     """The answer to a component: the same cluster and sequence, the other direction."""
     asked_server = not component.frame_control & FROM_SERVER
+    if isinstance(component.body, ZclCommand) and component.body.name == "GetEventConfiguration":
+        asked_server = True  # as the published failure of GCS20r has it
     control = FROM_SERVER if asked_server else 0
     if isinstance(body, ZclCommand):
         control = (FROM_SERVER if body.from_server else 0) | 0x01

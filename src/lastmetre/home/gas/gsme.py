@@ -101,6 +101,10 @@ GENERIC_CRITICAL_ALERT: Final = 0x1000
 COUNTER_OF_COMMAND: Final = frozenset({0x00A0, 0x00C4})
 """Codes whose secret answers to an unknown party are under the Command's own counter (gbcs-messages 11.3, 17.2)."""
 CLOCK_NEVER_SET: Final = 0x01
+CLOCK_DOUBTFUL: Final = 0x02
+"""Clock status, and the result of GCS28, for a time that could not be set."""
+TELLS_CLOCK: Final = frozenset({0x0074, 0x0075, 0x00B6, 0x00B8, 0x012A})
+"""Codes whose Responses carry the clock's status; others leave it unsaid (gbcs-messages 3.5)."""
 BILLING_UPDATED: Final = 0x8F0A
 PENNY: Final = 1_000
 """Thousandths of a penny in a penny."""
@@ -301,6 +305,8 @@ class Gsme:
             state = replace(before, counters=counters, alert_counter=own_counter or before.alert_counter)
             state, content, succeeded = self._do(state, accepted, now)
             when = date_time_from_unix(self.clock(now))
+            if header.message_code in TELLS_CLOCK:
+                when = when[:-1] + bytes((before.clock_status,))
             response = identity.response(accepted, content, when, own_counter=own_counter, trust_anchors=anchors)
         else:
             state, content, succeeded = self._do(before, accepted, now)
@@ -445,7 +451,9 @@ class Gsme:
         """GCS28: take the hub's time when it lies within the supplier's bounds (DESIGN CHOICE: else keep one's own)."""
         within = unix_from_generalized(command.not_before) <= now <= unix_from_generalized(command.not_after)
         state = replace(state, clock_offset_s=0, clock_status=0) if within else state
-        answer = ClockResponse(generalized_from_unix(now + state.clock_offset_s), 0 if within else 1)
+        if not within:
+            state = replace(state, clock_status=CLOCK_DOUBTFUL)
+        answer = ClockResponse(generalized_from_unix(now + state.clock_offset_s), 0 if within else CLOCK_DOUBTFUL)
         return state, encode_asn1(Asn1(answer)), within
 
     # --- top-ups and secrets ---
