@@ -48,7 +48,7 @@ def test_a_radio_asks_and_is_answered() -> None:
 
 
 def test_a_refusal_is_told_and_silence_too() -> None:
-    """Denied at once; or asked five times and given up."""
+    """Denied at once; or asked a few times and given up."""
     radio = JoiningRadio(STRANGER, PAN, HUB)
     denied = AssociationResponse(1, PAN, STRANGER, HUB, JoinStatus.DENIED)
     assert radio.receive(denied.encode(), 0.0) == [NotJoined(JoinStatus.DENIED)]

@@ -10,7 +10,7 @@ import typer
 from typer.exceptions import TyperException
 
 from lastmetre import __version__
-from lastmetre.cli import app_duis, order_commands
+from lastmetre.cli import app_duis, hht_command, order_commands
 from lastmetre.cli.audit_commands import audit
 from lastmetre.cli.bench import bench
 from lastmetre.cli.problems import EXIT_USAGE, ProblemError
@@ -31,6 +31,7 @@ app_duis.register(app, conformance)
 app.add_typer(bench, name="bench")
 app.add_typer(audit, name="audit")
 order_commands.register(app)
+hht_command.register(app)
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of words.")]
 Message = Annotated[str, typer.Argument(help="A GBCS message: hex, base64, a file, or - for standard input.")]
@@ -69,12 +70,13 @@ def top(version: Annotated[bool, typer.Option("--version", help="Print the versi
 def demo(
     out: Annotated[Path, typer.Option("--out", help="Where the run writes its files.")] = Path("demo-out"),
     bearer: Annotated[str, typer.Option(help="How the PPMIDs reach the supplier: https or mqtt.")] = "https",
+    policy: Annotated[str, typer.Option(help="What the hubs accept: proposed or permit.")] = "proposed",
     json: Json = False,
 ) -> None:
     """Play the main job: a whole world of real processes on this machine, and the story of three homes."""
     from lastmetre.cli.demo import run_demo
 
-    raise typer.Exit(run_demo(out, bearer=bearer, as_json=json))
+    raise typer.Exit(run_demo(out, bearer=bearer, as_json=json, policy=policy))
 
 
 @app.command()

@@ -79,5 +79,5 @@ STAY_AWAKE_POLL_S: Final = 2.0
 # --- joining ----------------------------------------------------------------------------------------------------------
 
 JOIN_WAIT_S: Final = 1.0
-JOIN_ATTEMPTS: Final = 5
+JOIN_ATTEMPTS: Final = 3
 """How long a radio that asks to join waits, and how often it asks. DESIGN CHOICES."""
