@@ -62,7 +62,7 @@ TOML (paths are taken from the working directory; ids are 16 hexadecimal digits)
 
 The faceplate does ``{"do": "display"}``, ``{"do": "press", "button": ...}`` with the meters' own buttons
 ``enable-supply``, ``emergency-credit``, ``open-gas-valve``, ``gas-emergency-credit`` and ``wake-gas-meter``,
-``{"do": "set", "policy": "today"}`` and ``{"do": "set", "drop_repeats": false}``, and ``{"do": "hub-log"}``. Where the
+``{"do": "set", "policy": "today"}`` and ``{"do": "set", "drop_repeats": false}``, ``{"do": "hub-log"}`` and ``{"do": "time"}``. Where the
 PPMID is inside, also ``{"do": "ppmid", "enter": "20 digits", "fuel": "gas"}``, with ``"press": "emergency-credit"`` or
 ``"enable-supply"`` in place of ``enter``.
 
@@ -279,14 +279,17 @@ class _Home:
             "set": self._set,
             "hub-log": self._hub_log,
             "ppmid": self._ppmid,
+            "time": self._time,
         }
+
+    async def _time(self, _request: Mapping[str, object]) -> Answer:
+        return {"at": self._clock.at()}
 
     async def _display(self, _request: Mapping[str, object]) -> Answer:
         hub, parts, meter = self.premises.hub, self.premises.parts, self.premises.meter
         wan = "none" if self.wan is None else ("up" if self.wan.is_connected else "down")
         return {
             **meter.display(),
-            "at": self._clock.at(),
             "gas": parts.gas.meter.display() if parts.gas is not None else None,
             "gas_copy": parts.gpf.display() if parts.gpf is not None else None,
             "ppmid": parts.ppmid.screen() if parts.ppmid is not None else None,
