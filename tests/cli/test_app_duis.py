@@ -111,3 +111,20 @@ def test_conformance_with_the_published_pairs_has_no_surprise() -> None:
 def test_the_pre_command_of_our_own_world_is_one() -> None:
     """What the tests above compare with is a Pre-Command."""
     assert parse_message(pre_command_of(own.header("ECS44", 9), own.supply_script(9, 54))).signature is None
+
+
+@needs_duis
+def test_the_official_schema_is_asked_where_the_user_has_it(request_file: Path, tmp_path: Path) -> None:
+    """``--schema DIR`` refuses what the schema does not take, for ``transform`` and ``correlate`` alike."""
+    bad = tmp_path / "bad.xml"
+    bad.write_bytes(request_file.read_bytes().replace(b"ArmSupply", b"ArmElephant"))
+    for arguments in (("transform",), ("correlate", "DF")):
+        command, *rest = arguments
+        refused = lastmetre(command, str(bad), *rest, "--schema", str(DUIS))
+        assert refused.returncode == 2
+        assert "not valid by the schema" in refused.stderr
+        assert "ArmElephant" in refused.stderr
+    good = lastmetre("transform", str(request_file), "--device-type", "ESME", "--schema", str(DUIS))
+    assert good.returncode == 0, good.stderr
+    nothing = lastmetre("transform", str(request_file), "--schema", str(tmp_path))
+    assert (nothing.returncode, "DUIS*.xsd" in nothing.stderr) == (2, True)

@@ -25,6 +25,10 @@ Pin = Annotated[str | None, typer.Option(help="The PIN that the DCC makes up (SR
 Broker = Annotated[
     str | None, typer.Option(help="The access control broker's EUI-64, where the device does not know the User.")
 ]
+Schema = Annotated[
+    Path | None,
+    typer.Option(help="A folder with the official schema, to validate against too.", exists=True, file_okay=False),
+]
 BrokerCounter = Annotated[int | None, typer.Option(help="Its own counter.")]
 
 duis = typer.Typer(no_args_is_help=True, help="Make, sign or verify a DUIS document.")
@@ -50,6 +54,7 @@ def transform(
     customer_identification_number: Pin = None,
     broker: Broker = None,
     broker_counter: BrokerCounter = None,
+    schema: Schema = None,
     json: Json = False,
 ) -> None:
     """Build the GBCS message that the DCC would build from a Service Request, with its values by name."""
@@ -60,7 +65,7 @@ def transform(
         other_device_type=other_device_type, other_device_certificate=other_device_certificate,
         customer_identification_number=customer_identification_number, broker=broker, broker_counter=broker_counter,
     )  # fmt: skip
-    raise typer.Exit(run_transform(request, given, as_json=json))
+    raise typer.Exit(run_transform(request, given, as_json=json, schema=schema))
 
 
 def correlate(
@@ -75,6 +80,7 @@ def correlate(
     other_device_certificate: OtherCertificate = None,
     issued_from: Annotated[str | None, typer.Option(help="Gas: the earliest time of issue to accept.")] = None,
     issued_to: Annotated[str | None, typer.Option(help="Gas: the latest time of issue to accept.")] = None,
+    schema: Schema = None,
     json: Json = False,
 ) -> None:
     """Say whether a Pre-Command says what was asked; every difference is named. Exit status 1 if it does not."""
@@ -84,7 +90,9 @@ def correlate(
         device_type=device_type, gbcs_version=gbcs_version, twin=twin, phases=phases, user_role=user_role,
         other_device_type=other_device_type, other_device_certificate=other_device_certificate,
     )  # fmt: skip
-    status = run_correlate(request, pre_command, given, as_json=json, issued_from=issued_from, issued_to=issued_to)
+    status = run_correlate(
+        request, pre_command, given, as_json=json, issued_from=issued_from, issued_to=issued_to, schema=schema
+    )
     raise typer.Exit(status)
 
 
@@ -136,9 +144,7 @@ def duis_sign(
 def duis_verify(
     document: Document,
     certificates: Annotated[Path, typer.Option(help="A folder of certificates.", exists=True, file_okay=False)],
-    schema: Annotated[
-        Path | None, typer.Option(help="A folder with the official schema, to validate against too.", exists=True)
-    ] = None,
+    schema: Schema = None,
     json: Json = False,
 ) -> None:
     """Say whether a document's signature is right, and whose it is. Exit status 1 if not."""

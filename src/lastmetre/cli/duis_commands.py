@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Any, Final
 
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
-from lxml import etree
 
 from lastmetre.cli.inputs import read_message
 from lastmetre.cli.problems import EXIT_FAILED, ProblemError
@@ -31,6 +30,7 @@ from lastmetre.duis.skeletons import skeleton
 from lastmetre.duis.transform import DeviceFacts, Records, Sender, TransformResult, rules_of, transform
 from lastmetre.gbcs.errors import GbcsError
 from lastmetre.gbcs.message import parse_message
+from lastmetre.links.duis_schema import OfficialSchema
 from lastmetre.links.errors import LinkError
 from lastmetre.links.keystore import load_private_key
 
@@ -202,8 +202,9 @@ def _device_types(request: Request) -> tuple[str, ...]:
     return tuple(kind for kind in order if kind in types)
 
 
-def run_transform(request_file: Path, given: GivenFacts, *, as_json: bool) -> int:
+def run_transform(request_file: Path, given: GivenFacts, *, as_json: bool, schema: Path | None = None) -> int:
     """The GBCS message that the DCC would build from a request, with its values by name."""
+    _require_valid(request_file, schema)
     request = _request(request_file)
     types = _device_types(request)
     device_type = given.device_type or (types[0] if len(types) == 1 else None)
@@ -265,8 +266,10 @@ def run_correlate(
     as_json: bool,
     issued_from: str | None = None,
     issued_to: str | None = None,
+    schema: Path | None = None,
 ) -> int:
     """Whether a Pre-Command says what was asked. It is a GBCS message in any form, or the DSP's response as XML."""
+    _require_valid(request_file, schema)
     request = _request(request_file)
     octets, version = _pre_command(pre_command)
     if version is not None and given.gbcs_version is None:
@@ -462,7 +465,7 @@ def run_duis_verify(document: Path, *, certificates: Path, as_json: bool, schema
         reason = refusal.reason.value + (f" ({refusal.detail})" if refusal.detail else "")
     except DuisDecodeError as error:
         reason = str(error)
-    violations = [] if schema is None or reason else _schema_violations(data, schema)
+    violations = () if reason else _schema_violations(data, schema)
     entity = signer.entity_id.hex("-").upper() if signer and signer.entity_id else ""
     role = f"{signer.role:02X}" if signer and signer.role is not None else ""
     good = not reason and not violations
@@ -478,18 +481,17 @@ def run_duis_verify(document: Path, *, certificates: Path, as_json: bool, schema
     return 0 if good else EXIT_FAILED
 
 
-def _schema_violations(data: bytes, directory: Path) -> list[str]:
-    """What the official schema in a directory of the user's finds wrong with a document."""
-    found = sorted(directory.glob("DUIS*.xsd"))
-    if not found:
-        raise ProblemError(f"there is no DUIS*.xsd in {directory}")
-    # The schema imports another by a name with spaces; the files as handed out have hyphens.
-    text = _read(found[-1]).replace(b"MMC Schema V5.4.xsd", b"MMC-Schema-V5.4.xsd")
-    parser = etree.XMLParser(no_network=True, load_dtd=False, resolve_entities=False)
+def _schema_violations(data: bytes, directory: Path | None) -> tuple[str, ...]:
+    """What the official schema in a directory of the user's finds wrong with a document; nothing without a schema."""
+    if directory is None:
+        return ()
     try:
-        checker = etree.XMLSchema(etree.fromstring(text, parser, base_url=found[-1].resolve().as_uri()))
-    except (etree.XMLSyntaxError, etree.XMLSchemaParseError) as error:
-        raise ProblemError(f"{found[-1]} cannot be used: {error}") from None
-    if checker.validate(etree.fromstring(data, parser)):
-        return []
-    return str(checker.error_log).splitlines()
+        return OfficialSchema(directory).violations(data)
+    except LinkError as error:
+        raise ProblemError(str(error)) from error
+
+
+def _require_valid(path: Path, schema: Path | None) -> None:
+    violations = _schema_violations(_read(path), schema)
+    if violations:
+        raise ProblemError(f"{path} is not valid by the schema: {'; '.join(violations)}")

@@ -46,6 +46,8 @@ REQUEST_TIMEOUT_S: Final = 10.0
 """How long a client waits for the synchronous answer. Test systems use 3 s (duis 1.5); a busy laptop needs more."""
 PUSH_TIMEOUT_S: Final = 10.0
 
+Validate = Callable[[bytes], tuple[str, ...]]
+"""Says what is wrong with a document, or nothing: ``OfficialSchema.violations``, where the user has the schema."""
 OnResponse = Callable[[bytes, bytes], Awaitable[bool]]
 """Takes the sender's identity and the document; ``True`` when it is safely kept, ``False`` when it is refused."""
 
@@ -62,13 +64,16 @@ class _TooLarge(Exception):
     """The body grew over the limit."""
 
 
-def create_dsp_app(dsp: DuisDoor) -> FastAPI:
-    """The DSP's Transform, Send Command and Non-Device services as an ASGI application."""
+def create_dsp_app(dsp: DuisDoor, validate: Validate | None = None) -> FastAPI:
+    """The DSP's Transform, Send Command and Non-Device services as an ASGI application.
+
+    ``validate``: the official schema, where the user has it; what is not valid by it is refused with HTTP 400.
+    """
     app = _bare_app()
 
     def serve(service: Service) -> Callable[[Request], Awaitable[Response]]:
         async def answer(request: Request) -> Response:
-            caller_id, body = await _caller_and_body(request)
+            caller_id, body = await _caller_and_body(request, validate)
             if isinstance(body, Response):
                 return body
             try:
@@ -83,12 +88,15 @@ def create_dsp_app(dsp: DuisDoor) -> FastAPI:
     return app
 
 
-def create_receive_response_app(on_response: OnResponse) -> FastAPI:
-    """The User's Receive Response service as an ASGI application: 204 accepted, 400 refused."""
+def create_receive_response_app(on_response: OnResponse, validate: Validate | None = None) -> FastAPI:
+    """The User's Receive Response service as an ASGI application: 204 accepted, 400 refused.
+
+    ``validate``: the official schema, where the user has it.
+    """
     app = _bare_app()
 
     async def receive(request: Request) -> Response:
-        caller_id, body = await _caller_and_body(request)
+        caller_id, body = await _caller_and_body(request, validate)
         if isinstance(body, Response):
             return body
         return Response(status_code=204 if await on_response(caller_id, body) else 400)
@@ -101,8 +109,8 @@ def _bare_app() -> FastAPI:
     return FastAPI(openapi_url=None, docs_url=None, redoc_url=None)
 
 
-async def _caller_and_body(request: Request) -> tuple[bytes, bytes | Response]:
-    """Who calls and with what; instead of the body, the refusal of one that is too large or no XML."""
+async def _caller_and_body(request: Request, validate: Validate | None) -> tuple[bytes, bytes | Response]:
+    """Who calls and with what; instead of the body, the refusal of one that is too large, no XML or not valid."""
     try:
         caller_id = request_peer(request.scope)
     except PeerRefused:
@@ -110,9 +118,12 @@ async def _caller_and_body(request: Request) -> tuple[bytes, bytes | Response]:
     if request.headers.get("content-type", "").split(";")[0].strip().lower() != CONTENT_TYPE:
         return caller_id, Response(status_code=415)
     try:
-        return caller_id, await _body(request)
+        body = await _body(request)
     except _TooLarge:
         return caller_id, Response(status_code=413, headers={"connection": "close"})
+    if validate is not None and (violations := validate(body)):
+        return caller_id, Response("\n".join(violations), status_code=400, media_type="text/plain")
+    return caller_id, body
 
 
 async def _body(request: Request) -> bytes:
