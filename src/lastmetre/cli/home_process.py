@@ -62,9 +62,9 @@ TOML (paths are taken from the working directory; ids are 16 hexadecimal digits)
 
 The faceplate does ``{"do": "display"}``, ``{"do": "press", "button": ...}`` with the meters' own buttons
 ``enable-supply``, ``emergency-credit``, ``open-gas-valve``, ``gas-emergency-credit`` and ``wake-gas-meter``,
-``{"do": "set", "policy": "today"}`` and ``{"do": "set", "drop_repeats": false}``, ``{"do": "hub-log"}`` and ``{"do": "time"}``. Where the
-PPMID is inside, also ``{"do": "ppmid", "enter": "20 digits", "fuel": "gas"}``, with ``"press": "emergency-credit"`` or
-``"enable-supply"`` in place of ``enter``.
+``{"do": "set", "policy": "today"}`` and ``{"do": "set", "drop_repeats": false}``, ``{"do": "hub-log"}`` and
+``{"do": "time"}``. Where the PPMID is inside, also ``{"do": "ppmid", "enter": "20 digits", "fuel": "gas"}``, with
+``"press": "emergency-credit"`` or ``"enable-supply"`` in place of ``enter``.
 
 Events besides those of ``lastmetre.home``: ``ready`` (party, hub_id, air_port, faceplate_port; of a premises file once
 for each home and then ``premises_ready`` with how many), ``wan_up``, ``wan_down``, ``hub_set`` (policy, drop_repeats).
