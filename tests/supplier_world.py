@@ -7,15 +7,20 @@ from __future__ import annotations
 
 import hashlib
 import itertools
+from collections.abc import Awaitable, Callable
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 from lastmetre.dcc.ports import OutboxKind, Service
+from lastmetre.duis.documents import answer, build_signed_response, parse_request
+from lastmetre.gbcs.catalogue import Lane
 from lastmetre.relay import Receipt, ReceiptKind, decode_envelope, encode_receipt
 from lastmetre.supplier.delivery import Delivery
 from lastmetre.supplier.desk import OrderDesk
 from lastmetre.supplier.errors import DspUnreachable
 from lastmetre.supplier.keys import SupplierKeys
+from lastmetre.supplier.orders import Order, Road
 from lastmetre.supplier.roads import Device, RoadPolicy, WanCoverage
 from lastmetre.supplier.store_memory import MemoryOrderStore
 from lastmetre.supplier.worker import Worker
@@ -29,14 +34,35 @@ if TYPE_CHECKING:
 
     from cryptography.hazmat.primitives.asymmetric import ec
 
+    from lastmetre.duis.documents import Payload
     from lastmetre.gbcs.keys import KeyUse
     from lastmetre.home.esme import Esme
     from lastmetre.relay import Envelope
-    from lastmetre.supplier.orders import Order
     from lastmetre.supplier.ports import OrderStore
+
+Run = Callable[[Callable[[], Awaitable[None]]], None]
+"""Runs a story to its end."""
 
 DARK_PPMID = bytes.fromhex("00005eef100000b4")
 HOURS = 3600
+
+
+def an_order(**fields: Any) -> Order:
+    """An order as a value, for the parts that need no world."""
+    plain = Order(
+        order_id="one",
+        device_id=ESME,
+        service="arm_supply",
+        values_json="{}",
+        roads=(Road.PPMID,),
+        deadline_at=NOW + HOURS,
+        reason="",
+        idempotency_key="key",
+        body_digest=bytes(32),
+        accepted_at=NOW,
+        lane=Lane.ORDINARY,
+    )
+    return replace(plain, **fields)
 
 
 class SupplierOwnKeys:
@@ -198,15 +224,24 @@ class SupplierWorld:
         """How many Commands the DSP sealed."""
         return len(self.dsp.told.of("command_sealed"))
 
-    async def wan_round(self, hub_id: bytes = CHF) -> list[bytes]:
-        """What waits at the DSP for the WAN goes to the meter, its answers come back, documents go to the supplier."""
+    def forged(self, payload: Payload | None, code: str = "I0") -> bytes:
+        """What a DSP that lies would sign about the last request."""
+        request = parse_request(self.wire.sent[-1][1])
+        made = answer(request, code, self.clock.ms // 1000, payload)
+        return build_signed_response(made, dsp_world.xml_signer(BROKER))
+
+    async def wan_round(self, hub_id: bytes = CHF, *, deliver: bool = True) -> list[bytes]:
+        """What waits at the DSP for the WAN goes to the meter, its answers come back, documents go to the supplier.
+
+        Without ``deliver`` the WAN loses what goes to the meter.
+        """
         documents = []
         while items := self._take_out():
             for kind, body in items:
                 if kind is OutboxKind.PUSH:
                     documents.append(body)
                     assert await self.delivery.receive_response(BROKER, body)
-                else:
+                elif deliver:
                     for message in self.meters[ESME].receive(body, self.clock.ms // 1000):
                         self.dsp.dsp._responses.take_from_wan(hub_id, message)
         return documents

@@ -27,6 +27,7 @@ from lastmetre.supplier.orders import (
     Order,
     Return,
     Road,
+    RoadFacts,
     State,
     attempt_changed,
     moved,
@@ -371,5 +372,67 @@ def test_last_counter_is_what_was_given_last(opened: OpenStore) -> None:
         value = await store.next_counter(device_id, Lane.TOP_UP, 7)
         assert await store.last_counter(device_id, Lane.TOP_UP) == value
         assert await store.last_counter(device_id, Lane.ORDINARY) is None
+
+    run(opened, work)
+
+
+def test_an_order_remembers_its_roads(opened: OpenStore) -> None:
+    """Policy, roads taken, the copy, when the next road is due, and what each use of a road cost."""
+
+    async def work(store: OrderStore) -> None:
+        placed = new_order(policy="race", roads=(Road.BOTH, Road.HHT))
+        order = await store.place(placed, Entry(placed.order_id, NOW, "order_accepted"))
+        after = replace(order, opened=(Road.WAN, Road.PPMID), with_copy=True, next_road_at=NOW + 9)
+        after = with_attempt(after, Road.WAN, bytes(8), NOW, 20)
+        stored = await store.change(order, after, Entry(order.order_id, NOW, "road_added"))
+        assert stored is not None
+        again = attempt_changed(stored, stored.attempts[0], NOW + 1, again=True, cost=20)
+        stored = await store.change(stored, again, Entry(order.order_id, NOW, "command_handed_on_again"))
+        assert stored is not None
+        assert await store.order(order.order_id) == stored
+        assert (stored.policy, stored.roads) == ("race", (Road.BOTH, Road.HHT))
+        assert (stored.opened, stored.with_copy, stored.next_road_at) == ((Road.WAN, Road.PPMID), True, NOW + 9)
+        assert (stored.cost, stored.attempts[0].tries) == (40, 2)
+
+    run(opened, work)
+
+
+def test_what_was_seen_of_a_way(opened: OpenStore) -> None:
+    """Failures add up until it is heard of again; ways are told apart, roads too."""
+
+    async def work(store: OrderStore) -> None:
+        way, other = uuid.uuid4().bytes[:8], uuid.uuid4().bytes[:8]
+        ways = frozenset({(way, Road.PPMID), (other, Road.WAN)})
+        assert await store.road_facts(ways) == {}
+        await store.road_failed(way, Road.PPMID, NOW)
+        await store.road_failed(way, Road.PPMID, NOW + 1)
+        await store.road_seen(other, Road.WAN, NOW + 2)
+        await store.road_failed(way, Road.WAN, NOW)
+        facts = await store.road_facts(ways)
+        assert facts[way, Road.PPMID] == RoadFacts(0, 2, NOW + 1)
+        assert facts[other, Road.WAN] == RoadFacts(seen_at=NOW + 2)
+        assert len(facts) == 2
+        await store.road_seen(way, Road.PPMID, NOW + 5)
+        seen = (await store.road_facts(ways))[way, Road.PPMID]
+        assert (seen.seen_at, seen.failures) == (NOW + 5, 0)
+
+    run(opened, work)
+
+
+def test_what_is_at_large_with_ppmids_is_counted(opened: OpenStore) -> None:
+    """By device and message code; what only the DCC has, or has ended, is none."""
+
+    async def work(store: OrderStore) -> None:
+        device_id = uuid.uuid4().bytes[:8]
+        for state, road in (
+            (State.AT_LARGE, Road.PPMID),
+            (State.UNKNOWN, Road.PPMID),
+            (State.AT_LARGE, Road.WAN),
+            (State.CONFIRMED, Road.PPMID),
+        ):
+            order = with_attempt(new_order(device_id, state=state, message_code=0x44), road, bytes(8), NOW)
+            await store.place(order, Entry(order.order_id, NOW, "order_accepted"))
+        counts = await store.at_large_by_ppmid()
+        assert {key: count for key, count in counts.items() if key[0] == device_id} == {(device_id, 0x44): 2}
 
     run(opened, work)

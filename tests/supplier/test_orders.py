@@ -29,7 +29,7 @@ from lastmetre.supplier.orders import (
     with_attempt,
 )
 
-PROVEN = {Event.RESPONSE_VERIFIED, Event.RESPONSE_VERIFIED_REFUSAL}
+PROVEN = {Event.RESPONSE_VERIFIED, Event.RESPONSE_VERIFIED_REFUSAL, Event.READ_BACK}
 ENDED_BY_RESPONSE = {State.CONFIRMED, State.CONFIRMED_LATE, State.REFUSED_BY_DEVICE}
 NEVER_LEFT = {State.EXPIRED_UNSENT, State.CANCELLED}
 
@@ -119,7 +119,7 @@ def test_ends_and_unknown_release_the_lane() -> None:
         held = replace(ORDER, state=state, lane_held=True)
         after = moved(held, event, 5)
         assert after is not None
-        assert after.lane_held is (target in BEFORE_THE_END and event is not Event.MADE_AGAIN)
+        assert after.lane_held is (target in BEFORE_THE_END and event not in {Event.MADE_AGAIN, Event.OTHER_ROAD})
 
 
 RECEIPTS = st.lists(st.sampled_from(AttemptState), max_size=12)

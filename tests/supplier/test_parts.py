@@ -14,8 +14,10 @@ from lastmetre.supplier.audit import GENESIS, ChainedEntry, Entry, chain, verify
 from lastmetre.supplier.counters import LANE_MAX, floor, next_value, originator_counter
 from lastmetre.supplier.errors import AuditBroken, CountersExhausted, OrderRefused
 from lastmetre.supplier.orders import Road
-from lastmetre.supplier.roads import Closed, Device, Open, WanCoverage, choose
+from lastmetre.supplier.policy import Step
+from lastmetre.supplier.roads import Closed, Device, Open, WanCoverage, Ways, choose
 from lastmetre.supplier.services import SERVICES, checked_values, service_named
+from tests.supplier_world import an_order
 
 MS = 1_795_400_000_123
 DEVICE, HUB, AGENT, DSP = (bytes([n]) * 8 for n in range(1, 5))
@@ -115,7 +117,8 @@ NO_WAN = Device(DEVICE, HUB, WanCoverage.NONE, AGENT)
 )
 def test_the_first_open_road_is_taken(roads: tuple[Road, ...], device: Device, way: Open | Closed) -> None:
     """Roads are tried in the order's own order; closed ones are named in words."""
-    assert choose(roads, device, DSP) == way
+    steps = tuple(Step(road) for road in roads)
+    assert choose(an_order(roads=roads), steps, Ways(device, DSP)) == way
 
 
 # --- services

@@ -38,6 +38,7 @@ from lastmetre.supplier.ports import (
     Order,
     Return,
     Road,
+    RoadFacts,
     State,
     chain,
 )
@@ -62,12 +63,13 @@ logger = logging.getLogger(__name__)
 _INSERT_ORDER: Final = """
 INSERT INTO supplier.orders (order_id, device_id, service, values_json, roads, deadline_at, reason, idempotency_key,
     body_digest, accepted_at, lane, state, changed_at, version, lane_held, originator_counter, message_code, utrn, road,
-    carrier_id, why, retry_at, failures, command, response, return_state, superseded_by, ordered_by, approved_by)
+    carrier_id, why, retry_at, failures, command, response, return_state, superseded_by, ordered_by, approved_by,
+    policy, opened, with_copy, next_road_at)
 VALUES (%(order_id)s, %(device_id)s, %(service)s, %(values_json)s, %(roads)s, %(deadline_at)s, %(reason)s,
     %(idempotency_key)s, %(body_digest)s, %(accepted_at)s, %(lane)s, %(state)s, %(changed_at)s, %(version)s,
     %(lane_held)s, %(originator_counter)s, %(message_code)s, %(utrn)s, %(road)s, %(carrier_id)s,
     %(why)s, %(retry_at)s, %(failures)s, %(command)s, %(response)s, %(return_state)s,
-    %(superseded_by)s, %(ordered_by)s, %(approved_by)s)
+    %(superseded_by)s, %(ordered_by)s, %(approved_by)s, %(policy)s, %(opened)s, %(with_copy)s, %(next_road_at)s)
 ON CONFLICT (idempotency_key) DO NOTHING
 """
 
@@ -78,22 +80,23 @@ UPDATE supplier.orders SET state = %(state)s, changed_at = %(changed_at)s, versi
     message_code = %(message_code)s, utrn = %(utrn)s, road = %(road)s,
     carrier_id = %(carrier_id)s, why = %(why)s, retry_at = %(retry_at)s, failures = %(failures)s,
     command = %(command)s, response = %(response)s, return_state = %(return_state)s, superseded_by = %(superseded_by)s,
-    approved_by = %(approved_by)s
+    approved_by = %(approved_by)s, opened = %(opened)s, with_copy = %(with_copy)s, next_road_at = %(next_road_at)s
 WHERE order_id = %(order_id)s AND state = %(from_state)s AND version = %(from_version)s
 """
 
 _UPSERT_ATTEMPT: Final = """
-INSERT INTO supplier.attempts (order_id, number, road, carrier_id, state, handed_on_at, changed_at, tries, said)
-VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s)
+INSERT INTO supplier.attempts (order_id, number, road, carrier_id, state, handed_on_at, changed_at, tries, said, cost)
+VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s)
 ON CONFLICT (order_id, number) DO UPDATE
-    SET state = EXCLUDED.state, changed_at = EXCLUDED.changed_at, tries = EXCLUDED.tries, said = EXCLUDED.said
+    SET state = EXCLUDED.state, changed_at = EXCLUDED.changed_at, tries = EXCLUDED.tries, said = EXCLUDED.said,
+        cost = EXCLUDED.cost
 """
 
 _SELECT_ORDERS: Final = """
 SELECT o.*, coalesce((
     SELECT jsonb_agg(jsonb_build_object('number', a.number, 'road', a.road, 'carrier_id', encode(a.carrier_id, 'hex'),
         'state', a.state, 'handed_on_at', a.handed_on_at, 'changed_at', a.changed_at, 'tries', a.tries,
-        'said', a.said) ORDER BY a.number)
+        'said', a.said, 'cost', a.cost) ORDER BY a.number)
     FROM supplier.attempts a WHERE a.order_id = o.order_id), '[]'::jsonb) AS attempts
 FROM supplier.orders o
 """
@@ -107,6 +110,19 @@ RETURNING last
 _INSERT_AUDIT: Final = """
 INSERT INTO supplier.audit (seq, order_id, at, event, from_state, to_state, detail, documents, previous, hash)
 VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s)
+"""
+
+
+_ROAD_SEEN: Final = """
+INSERT INTO supplier.road_facts AS f (way_id, road, seen_at, failures, failed_at)
+VALUES (%(way_id)s, %(road)s, %(at)s, 0, 0)
+ON CONFLICT (way_id, road) DO UPDATE SET seen_at = greatest(f.seen_at, EXCLUDED.seen_at), failures = 0
+"""
+
+_ROAD_FAILED: Final = """
+INSERT INTO supplier.road_facts AS f (way_id, road, seen_at, failures, failed_at)
+VALUES (%(way_id)s, %(road)s, 0, 1, %(at)s)
+ON CONFLICT (way_id, road) DO UPDATE SET failures = f.failures + 1, failed_at = EXCLUDED.failed_at
 """
 
 
@@ -224,6 +240,39 @@ class PostgresOrderStore:
         )
         return await self._many(condition, device_id, lane.value)
 
+    async def at_large_by_ppmid(self) -> dict[tuple[bytes, int], int]:
+        """As in the port."""
+        query = (
+            "SELECT o.device_id, o.message_code, count(*) AS count FROM supplier.orders o"
+            " WHERE o.state IN ('at_large', 'unknown', 'superseding') AND EXISTS"
+            " (SELECT FROM supplier.attempts a WHERE a.order_id = o.order_id AND a.road = 'ppmid')"
+            " GROUP BY o.device_id, o.message_code"
+        )
+        async with self._pool.connection() as connection:
+            rows = await (await connection.execute(query)).fetchall()
+        return {(bytes(row["device_id"]), row["message_code"] or 0): row["count"] for row in rows}
+
+    async def road_seen(self, way_id: bytes, road: Road, at: int) -> None:
+        """As in the port."""
+        async with self._pool.connection() as connection:
+            await connection.execute(_ROAD_SEEN, {"way_id": way_id, "road": road.value, "at": at})
+
+    async def road_failed(self, way_id: bytes, road: Road, at: int) -> None:
+        """As in the port."""
+        async with self._pool.connection() as connection:
+            await connection.execute(_ROAD_FAILED, {"way_id": way_id, "road": road.value, "at": at})
+
+    async def road_facts(self, ways: frozenset[tuple[bytes, Road]]) -> dict[tuple[bytes, Road], RoadFacts]:
+        """As in the port."""
+        query = "SELECT * FROM supplier.road_facts WHERE way_id = ANY(%s)"
+        async with self._pool.connection() as connection:
+            rows = await (await connection.execute(query, [[way_id for way_id, _ in ways]])).fetchall()
+        facts = {
+            (bytes(row["way_id"]), Road(row["road"])): RoadFacts(row["seen_at"], row["failures"], row["failed_at"])
+            for row in rows
+        }
+        return {way: fact for way, fact in facts.items() if way in ways}
+
     async def documents(self, order_id: str) -> list[Document]:
         """As in the port."""
         query = "SELECT name, at, content FROM supplier.documents WHERE order_id = %s ORDER BY number"
@@ -323,6 +372,7 @@ async def _save_attempts(connection: Connection, order: Order, before: tuple[Att
                 a.changed_at,
                 a.tries,
                 a.said,
+                a.cost,
             ]
             await connection.execute(_UPSERT_ATTEMPT, [order.order_id, *fields])
 
@@ -375,6 +425,10 @@ def _columns(order: Order) -> Row:
         "superseded_by": order.superseded_by,
         "ordered_by": order.ordered_by,
         "approved_by": order.approved_by,
+        "policy": order.policy,
+        "opened": [road.value for road in order.opened],
+        "with_copy": order.with_copy,
+        "next_road_at": order.next_road_at,
     }
 
 
@@ -410,6 +464,10 @@ def _order(row: Row) -> Order:
         superseded_by=row["superseded_by"],
         ordered_by=row["ordered_by"],
         approved_by=row["approved_by"],
+        policy=row["policy"],
+        opened=tuple(Road(road) for road in row["opened"]),
+        with_copy=row["with_copy"],
+        next_road_at=row["next_road_at"],
         attempts=tuple(_attempt(attempt) for attempt in row["attempts"]),
     )
 
@@ -424,6 +482,7 @@ def _attempt(row: Row) -> Attempt:
         changed_at=row["changed_at"],
         tries=row["tries"],
         said=row["said"],
+        cost=row["cost"],
     )
 
 

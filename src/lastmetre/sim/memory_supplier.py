@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from lastmetre.gbcs.catalogue import Lane
     from lastmetre.sim.parties import Life
     from lastmetre.supplier.audit import ChainedEntry, Entry
-    from lastmetre.supplier.orders import Order
+    from lastmetre.supplier.orders import Order, Road, RoadFacts
     from lastmetre.supplier.ports import Document
     from lastmetre.supplier.store_memory import MemoryOrderStore
 
@@ -85,6 +85,26 @@ class MortalOrderStore:
         """As in the port."""
         self._life.check()
         return await self._store.last_counter(target_id, lane)
+
+    async def at_large_by_ppmid(self) -> Mapping[tuple[bytes, int], int]:
+        """As in the port."""
+        self._life.check()
+        return await self._store.at_large_by_ppmid()
+
+    async def road_seen(self, way_id: bytes, road: Road, at: int) -> None:
+        """As in the port."""
+        self._life.check()
+        await self._store.road_seen(way_id, road, at)
+
+    async def road_failed(self, way_id: bytes, road: Road, at: int) -> None:
+        """As in the port."""
+        self._life.check()
+        await self._store.road_failed(way_id, road, at)
+
+    async def road_facts(self, ways: frozenset[tuple[bytes, Road]]) -> Mapping[tuple[bytes, Road], RoadFacts]:
+        """As in the port."""
+        self._life.check()
+        return await self._store.road_facts(ways)
 
     async def documents(self, order_id: str) -> list[Document]:
         """As in the port."""

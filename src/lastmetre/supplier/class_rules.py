@@ -22,6 +22,7 @@ from lastmetre.supplier.orders import Order, Road, State
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from lastmetre.supplier.policy import Step
     from lastmetre.supplier.roads import Device
 
 
@@ -53,23 +54,29 @@ WAITS_FOR_APPROVAL: Final = "waits for a second person's approval before it may 
 _NOT_HERE: Final = "not by the PPMID: the customer is on the Priority Services Register"
 
 
-def permitted(order: Order, device: Device) -> tuple[tuple[Road, ...], tuple[str, ...]]:
-    """The order's roads that its class may use now, and why it may not use the others."""
-    roads, closed = [], []
-    for road in order.roads:
-        rule = RULES.get((order.service, road))
+def permitted(order: Order, device: Device, steps: tuple[Step, ...]) -> tuple[tuple[Step, ...], tuple[str, ...]]:
+    """The steps whose road its class may use now, and why it may not use the others."""
+    free, closed = [], []
+    for step in steps:
+        rule = RULES.get((order.service, step.road))
         if rule is not None and device.priority_services and not rule.priority_services:
             closed.append(_NOT_HERE)
         elif rule is not None and rule.four_eyes and not order.approved_by:
             closed.append(WAITS_FOR_APPROVAL)
         else:
-            roads.append(road)
-    return tuple(roads), tuple(closed)
+            free.append(step)
+    return tuple(free), tuple(closed)
+
+
+def _single_roads(order: Order) -> tuple[Road, ...]:
+    """The roads it names; *both* is two of them."""
+    pairs = {Road.BOTH: (Road.WAN, Road.PPMID)}
+    return tuple(single for road in order.roads for single in pairs.get(road, (road,)))
 
 
 def needs_approval(order: Order) -> bool:
     """Whether a road of its waits for a second person."""
-    rules = (RULES.get((order.service, road)) for road in order.roads)
+    rules = (RULES.get((order.service, road)) for road in _single_roads(order))
     return not order.approved_by and any(rule is not None and rule.four_eyes for rule in rules)
 
 
@@ -80,7 +87,7 @@ def check_new(order: Order, device: Device) -> None:
             f"{order.service} by the PPMID needs four eyes: say ordered_by, then have another approve it"
         )
     if device.priority_services and not any(
-        (rule := RULES.get((order.service, road))) is None or rule.priority_services for road in order.roads
+        (rule := RULES.get((order.service, road))) is None or rule.priority_services for road in _single_roads(order)
     ):
         raise OrderRefused(f"{order.service} is {_NOT_HERE}")
 

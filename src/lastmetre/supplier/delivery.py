@@ -28,9 +28,11 @@ from lastmetre.relay import (
     encode_envelope,
     make_envelope,
 )
+from lastmetre.relay.permit import decode_answer
 from lastmetre.supplier.audit import Entry
 from lastmetre.supplier.errors import PreparationFailed
 from lastmetre.supplier.orders import (
+    FINAL,
     AttemptState,
     Event,
     Order,
@@ -42,14 +44,24 @@ from lastmetre.supplier.orders import (
     moved,
     with_attempt,
 )
+from lastmetre.supplier.permits import NotNow, PermitDesk, words
+from lastmetre.supplier.policy import EVERY
 from lastmetre.supplier.ports import Document
-from lastmetre.supplier.preparation import AboutRequest, FromDevice, read_received
+from lastmetre.supplier.preparation import (
+    AboutRequest,
+    FromDevice,
+    LocalCopy,
+    checked_command,
+    read_received,
+    sent_document,
+)
 from lastmetre.supplier.responses import NotProven, Proven, judge
 from lastmetre.supplier.store_steps import Change, apply, change_order
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from lastmetre.relay.permit import Answer
     from lastmetre.supplier.keys import SupplierKeys
     from lastmetre.supplier.ports import Clock, OrderStore, Tell
     from lastmetre.supplier.roads import Device, RoadPolicy
@@ -60,6 +72,8 @@ _ATTEMPT_STATES: Final = {
 }
 _REFUSALS_MAX: Final = 10_000
 """Refused receipts named in the audit by one run of this process; beyond it they are only told."""
+SEEN_EVERY_S: Final = 60
+"""How often it is written down that an agent was heard of."""
 
 
 class Delivery:
@@ -74,7 +88,10 @@ class Delivery:
         policy: RoadPolicy,
         clock: Clock,
         tell: Tell,
+        permits: PermitDesk | None = None,
     ) -> None:
+        """``permits`` asks for relay permits; needed for devices whose hub wants them."""
+        self._permits = permits or PermitDesk(None, keys.entity_id)
         self._store = store
         self._keys = keys
         self._devices = devices
@@ -82,6 +99,7 @@ class Delivery:
         self._clock = clock
         self._tell = tell
         self._refusals: set[tuple[str, bytes, str]] = set()
+        self._seen_at: dict[tuple[bytes, Road], int] = {}
 
     def _now(self) -> int:
         return self._clock.now_ms() // 1000
@@ -90,6 +108,7 @@ class Delivery:
 
     async def next_envelope(self, agent_id: bytes, wait_s: float) -> bytes | None:
         """As in the port."""
+        await self._seen(agent_id, Road.PPMID)
         loop = asyncio.get_running_loop()
         end = loop.time() + wait_s
         while True:
@@ -108,10 +127,25 @@ class Delivery:
         """The envelope of this order if it is to be handed on now; stored as handed on before it is returned."""
         now = self._now()
         device = self._devices.get(order.device_id)
-        if order.road is not Road.PPMID or now >= order.deadline_at or device is None:
+        if Road.PPMID not in order.opened or not order.command or now >= order.deadline_at or device is None:
             return None
-        change = self._first_hand_on(order, agent_id, now) or self._repeat(order, agent_id, now)
-        if change is None or await apply(self._store, order, change, now) is None:
+        change = (
+            await self._first_hand_on(order, device, agent_id, now)
+            or self._repeat(order, agent_id, now)
+            or self._renewal(order, device, agent_id, now)
+        )
+        if change is None:
+            return None
+        permit = None
+        if device.permits:
+            given = await self._permits.permit_for(order, device, agent_id, now)
+            if isinstance(given, NotNow):
+                await self._waits_for_permit(order, given.why, now)
+                return None
+            permit = given.octets
+            if given.new:
+                change = replace(change, documents=(*change.documents, Document("relay_permit", now, permit)))
+        if await apply(self._store, order, change, now) is None:
             return None
         self._tell(
             change.event,
@@ -128,24 +162,71 @@ class Delivery:
                 order.deadline_at,
                 order.command,
                 command_class=class_of(read_header(order.command).message_code),
+                permit=permit,
                 sent_at=now,
             )
         )
 
-    def _first_hand_on(self, order: Order, agent_id: bytes, now: int) -> Change | None:
-        after = moved(order, Event.HANDED_ON, now) if order.state is State.SEALED else None
-        if after is None:
+    async def _first_hand_on(self, order: Order, device: Device, agent_id: bytes, now: int) -> Change | None:
+        """By this agent for the first time: alone, or after another road with the same octets."""
+        if latest_attempt(order, Road.PPMID, agent_id) is not None:
             return None
-        return Change(with_attempt(after, Road.PPMID, agent_id, now), "command_handed_on", f"to agent {agent_id.hex()}")
+        after = moved(order, Event.HANDED_ON, now) if order.state is State.SEALED else order
+        if after is None or await self._capped(order, device):
+            return None
+        after = with_attempt(after, Road.PPMID, agent_id, now, self._policy.cost(Road.PPMID))
+        return Change(replace(after, why=""), "command_handed_on", f"to agent {agent_id.hex()}")
+
+    async def _capped(self, order: Order, device: Device) -> bool:
+        """Whether too many of its class are at large with PPMIDs of this vendor; the order then says so, and waits."""
+        kind = class_of(read_header(order.command).message_code).name.lower()
+        limits = [limit for limit in self._policy.limits if limit.covers(device.vendor, kind)]
+        if not limits:
+            return False
+        counts = await self._store.at_large_by_ppmid()
+        for limit in limits:
+            covered = (
+                count
+                for (device_id, code), count in counts.items()
+                if (other := self._devices.get(device_id)) is not None
+                and limit.covers(other.vendor, class_of(code).name.lower())
+                and (limit.vendor != EVERY or other.vendor == device.vendor)
+            )
+            if sum(covered) >= limit.at_large_max:
+                why = f"{limit.at_large_max} of class {kind} are at large with this vendor's PPMIDs: no more may be"
+                if order.why != why:
+                    await apply(self._store, order, Change(replace(order, why=why), "order_waits", why), self._now())
+                return True
+        return False
 
     def _repeat(self, order: Order, agent_id: bytes, now: int) -> Change | None:
         attempt = latest_attempt(order, Road.PPMID, agent_id)
         if order.state is not State.AT_LARGE or attempt is None or attempt.state is not AttemptState.HANDED_ON:
             return None
-        if attempt.said or now - attempt.changed_at < self._policy.redeliver_after_s:
+        policy = self._policy
+        wait_s = min(policy.redeliver_after_s * 2 ** min(attempt.tries - 1, 20), policy.redeliver_max_s)
+        if attempt.said or now - attempt.changed_at < wait_s:
             return None  # it has said something, if not that it has it: no need to repeat
-        after = attempt_changed(order, attempt, now, again=True)
+        after = attempt_changed(order, attempt, now, again=True, cost=policy.cost(Road.PPMID))
         return Change(after, "command_handed_on_again", f"to agent {agent_id.hex()}, the same octets")
+
+    def _renewal(self, order: Order, device: Device, agent_id: bytes, now: int) -> Change | None:
+        """Another relay permit for a Command that the agent has, and that the hub has not taken."""
+        attempt = latest_attempt(order, Road.PPMID, agent_id)
+        if not device.permits or order.state is not State.AT_LARGE or attempt is None:
+            return None
+        unacknowledged = attempt.state in {AttemptState.HANDED_ON, AttemptState.ANSWERED}
+        if unacknowledged or not self._permits.is_due(order, attempt, now):
+            return None
+        after = attempt_changed(order, attempt, now, again=True, cost=self._policy.cost(Road.PPMID))
+        return Change(after, "relay_permit_renewed", f"to agent {agent_id.hex()}, for the same octets")
+
+    async def _waits_for_permit(self, order: Order, why: str, now: int) -> None:
+        """Says why nothing is handed on, once."""
+        if order.why != why and await apply(
+            self._store, order, Change(replace(order, why=why), "order_waits", why), now
+        ):
+            self._tell("order_waits", order_id=order.order_id, device_id=order.device_id.hex(), detail=why)
 
     # -- up: receipts --------------------------------------------------------------------------------------------
 
@@ -162,7 +243,9 @@ class Delivery:
             self._tell("receipt_refused", agent_id=agent_id.hex(), order_id=read.order_id, why=why)
             await self._note_refusal(order, agent_id, why)
             return
-        if read.message is not None:
+        if read.permit_answer is not None:
+            await self._permit_answered(order.order_id, decode_answer(read.permit_answer), agent_id)
+        elif read.message is not None:
             await self._response(order.order_id, read.message, Road.PPMID, agent_id)
         else:
             await self._take_receipt(order.order_id, read, agent_id)
@@ -176,6 +259,32 @@ class Delivery:
         detail = f"from agent {agent_id.hex()}: {why}"
         await self._store.note(Entry(refusal[0], self._now(), "receipt_refused", detail=detail))
 
+    async def _permit_answered(self, order_id: str, answer: Answer, agent_id: bytes) -> None:
+        """What the hub said of a permit, as the agent saw it: noted at the attempt. It proves nothing."""
+        now = self._now()
+        said = words(answer)
+        cured = self._permits.heard(order_id, answer, now)
+
+        def decide(order: Order) -> Change | None:
+            attempt = latest_attempt(order, Road.PPMID, agent_id)
+            if attempt is None:
+                return None
+            after = attempt_changed(order, attempt, now, said=said)
+            if not cured and after is not order:
+                after = _failed_road(after, now, f"the agent says {said}")
+            return None if after is order else Change(after, "permit_answered", said)
+
+        await change_order(self._store, order_id, now, decide)
+        if not cured:
+            await self._store.road_failed(agent_id, Road.PPMID, now)
+        self._tell(
+            "permit_answered",
+            order_id=order_id,
+            agent_id=agent_id.hex(),
+            status=answer.status.name.lower(),
+            clock_reliable=answer.clock_reliable,
+        )
+
     async def _take_receipt(self, order_id: str, receipt: Receipt, agent_id: bytes) -> None:
         now = self._now()
         state = _ATTEMPT_STATES.get(receipt.kind)
@@ -186,11 +295,15 @@ class Delivery:
             if attempt is None:
                 return None
             after = attempt_changed(order, attempt, now, state=state, said=said)
+            if said and after is not order:
+                after = _failed_road(after, now, f"the agent says {said}")
             event = f"command_{state.value}" if state else "agent_gave_up"
             return None if after is order else Change(after, event, said or f"says agent {agent_id.hex()}")
 
         done = await change_order(self._store, order_id, now, decide)
         if done is not None:
+            if said:
+                await self._store.road_failed(agent_id, Road.PPMID, now)
             self._tell(done[1].event, order_id=order_id, agent_id=agent_id.hex(), reason=receipt.reason)
 
     # -- up: Responses -------------------------------------------------------------------------------------------
@@ -214,9 +327,45 @@ class Delivery:
             return False
         if isinstance(received, FromDevice):
             await self._response_from_dcc(received.message)
+        elif isinstance(received, LocalCopy):
+            await self._copy_from_dcc(received)
         elif isinstance(received, AboutRequest):
             await self._word_from_dcc(received)
         return True
+
+    async def _copy_from_dcc(self, copy: LocalCopy) -> None:
+        """What the DCC sends by WAN, for us to carry as well: kept when it is what was asked and signed."""
+        order = await self._store.order_by_counter(copy.device_id, copy.originator_counter)
+        device = None if order is None else self._devices.get(order.device_id)
+        if order is None or device is None or not order.with_copy:
+            await self._note_refusal(order, self._keys.dsp_id, "a copy of a Command that nobody asked for")
+            return
+        now = self._now()
+        try:
+            sent = sent_document(await self._store.documents(order.order_id))
+            command = checked_command(order, sent, copy.command, device, self._keys, now)
+        except PreparationFailed as error:
+            self._tell("document_refused", sender_id=self._keys.dsp_id.hex(), why=str(error))
+            await self._note_refusal(order, self._keys.dsp_id, str(error))
+            return
+
+        def decide(order: Order) -> Change | None:
+            same = order.originator_counter == copy.originator_counter
+            if order.command or not same or order.state in FINAL:
+                return None
+            due = min(order.next_road_at, now) if order.why else order.next_road_at
+            after = replace(order, command=command, next_road_at=due)
+            return Change(after, "command_copied", "the DCC sends it by WAN too", (Document("command", now, command),))
+
+        if await change_order(self._store, order.order_id, now, decide) is not None:
+            self._tell("command_copied", order_id=order.order_id, device_id=order.device_id.hex())
+
+    async def _seen(self, way_id: bytes, road: Road) -> None:
+        """It was heard of: noted once in a while, not at each word."""
+        now = self._now()
+        if now - self._seen_at.get((way_id, road), -SEEN_EVERY_S) >= SEEN_EVERY_S:
+            self._seen_at[way_id, road] = now
+            await self._store.road_seen(way_id, road, now)
 
     async def _word_from_dcc(self, word: AboutRequest) -> None:
         """The DCC could not deliver, or got no answer (E20, E21): noted at the attempt; it proves nothing."""
@@ -229,9 +378,12 @@ class Delivery:
         def decide(order: Order) -> Change | None:
             attempt = latest_attempt(order, Road.WAN, self._keys.dsp_id)
             after = order if attempt is None else attempt_changed(order, attempt, now, said=said)
-            return None if after is order else Change(after, "dcc_gave_up", said)
+            return None if after is order else Change(_failed_road(after, now, said), "dcc_gave_up", said)
 
         if await change_order(self._store, order.order_id, now, decide) is not None:
+            device = self._devices.get(order.device_id)
+            if device is not None:
+                await self._store.road_failed(device.hub_id, Road.WAN, now)
             self._tell("dcc_gave_up", order_id=order.order_id, code=word.code)
 
     async def _response_from_dcc(self, message: bytes) -> None:
@@ -267,7 +419,10 @@ class Delivery:
         done = await change_order(self._store, order_id, now, decide)
         if done is not None:
             order, change = done
+            if road is Road.WAN and (device := self._devices.get(order.device_id)) is not None:
+                await self._seen(device.hub_id, road)
             self._tell("response_verified", **facts, done=verdict.done, words=verdict.words)
+            self._permits.forget(order_id)
             if change.event in {Event.RESPONSE_VERIFIED.value, Event.RESPONSE_VERIFIED_REFUSAL.value}:
                 self._tell(f"order_{order.state.value}", **facts, service=order.service, why=verdict.words)
 
@@ -302,6 +457,11 @@ class Delivery:
             return None if after is order else Change(after, "response_refused", said, (document,))
 
         await change_order(self._store, order_id, now, decide)
+
+
+def _failed_road(order: Order, now: int, why: str) -> Order:
+    """The order told that a road failed: if another may be tried, it is tried now."""
+    return replace(order, next_road_at=now, why=why) if order.state is State.AT_LARGE else order
 
 
 def _misplaced(order: Order | None, receipt: Receipt, agent_id: bytes) -> str:

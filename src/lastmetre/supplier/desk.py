@@ -15,6 +15,7 @@ import hashlib
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
+from lastmetre.gbcs.catalogue import Lane
 from lastmetre.gbcs.errors import GbcsValueError
 from lastmetre.gbcs.utrn import make_utrn, split_pence
 from lastmetre.supplier import class_rules, supersession
@@ -22,6 +23,7 @@ from lastmetre.supplier.audit import Entry
 from lastmetre.supplier.counters import floor, originator_counter
 from lastmetre.supplier.errors import OrderRefused, TooLate
 from lastmetre.supplier.orders import UNSENT, Event, Order, Road, moved, with_attempt
+from lastmetre.supplier.policy import RoadPolicy
 from lastmetre.supplier.ports import Document
 from lastmetre.supplier.services import Service, canonical, checked_values, service_named
 from lastmetre.supplier.store_steps import Change, change_order
@@ -40,8 +42,11 @@ DEADLINE_MAX_S: Final = 28 * 86_400
 SUPERSEDER_DEADLINE_S: Final = 3_600
 TEXT_MAX: Final = 500
 KEY_MAX: Final = 200
-_FIELDS: Final = {"device_id", "service", "values", "deadline_s", "roads", "reason", "idempotency_key", "ordered_by"}
-_ROADS: Final = {Road.WAN.value: Road.WAN, Road.PPMID.value: Road.PPMID}
+_FIELDS: Final = {
+    "device_id", "service", "values", "deadline_s", "roads", "policy", "reason", "idempotency_key", "ordered_by",
+}  # fmt: skip
+_ROADS: Final = {road.value: road for road in Road}
+SUPERSEDER_ROADS: Final = (Road.WAN, Road.PPMID)
 
 
 class OrderDesk:
@@ -57,8 +62,10 @@ class OrderDesk:
         tell: Tell,
         new_id: Callable[[], str],
         counters: Counters | None = None,
+        policy: RoadPolicy | None = None,
     ) -> None:
-        """``counters`` hands out counters; the store itself where nothing is given."""
+        """``counters`` hands out counters, the store itself where nothing is given; ``policy`` names the policies."""
+        self._policy = policy or RoadPolicy()
         self._counters: Counters = counters or store
         self._store = store
         self._keys = keys
@@ -74,6 +81,8 @@ class OrderDesk:
             raise OrderRefused(f"an order has no {', '.join(sorted(unknown))}")
         service = service_named(body.get("service"))
         order = self._new_order(body, service)
+        if set(order.roads) == {Road.CODE} and order.lane is not Lane.TOP_UP:
+            raise OrderRefused(f"only a top-up has a code; name another road for {order.service}")
         class_rules.check_new(order, self._devices[order.device_id])
         if service.name == "top_up":
             order = await self._with_code(order, checked_values(service, body.get("values") or {})["amount_pence"])
@@ -104,7 +113,8 @@ class OrderDesk:
             device_id=self._device(body.get("device_id")),
             service=service.name,
             values_json=canonical(checked_values(service, body.get("values") or {})),
-            roads=_roads(body.get("roads")),
+            roads=self._roads(body),
+            policy=_text(body.get("policy"), "policy", KEY_MAX),
             deadline_at=now + _number(body.get("deadline_s"), "deadline_s", DEADLINE_MAX_S),
             reason=_text(body.get("reason", ""), "reason", TEXT_MAX),
             idempotency_key=_text(body.get("idempotency_key"), "idempotency_key", KEY_MAX) or order_id,
@@ -114,6 +124,16 @@ class OrderDesk:
             lane=service.lane,
             ordered_by=_text(body.get("ordered_by"), "ordered_by", KEY_MAX).strip(),
         )
+
+    def _roads(self, body: Mapping[str, object]) -> tuple[Road, ...]:
+        """Those it names, or those of the policy that it names; one of the two, for both would be two answers."""
+        name, named = body.get("policy"), body.get("roads")
+        if name is None or named is not None:
+            return _roads(named)
+        policy = self._policy.policies.get(name) if isinstance(name, str) else None
+        if policy is None:
+            raise OrderRefused(f"there is no policy {name!r}; there are {', '.join(sorted(self._policy.policies))}")
+        return tuple(step.road for step in policy.steps)
 
     def _device(self, text: object) -> bytes:
         try:
@@ -191,7 +211,7 @@ class OrderDesk:
                 "service": service,
                 "values": body.get("values", {}),
                 "deadline_s": body.get("deadline_s", SUPERSEDER_DEADLINE_S),
-                "roads": body.get("roads", [road.value for road in _ROADS.values()]),
+                "roads": body.get("roads", [road.value for road in SUPERSEDER_ROADS]),
                 "reason": body.get("reason") or f"supersedes order {order_id}",
                 "ordered_by": body.get("ordered_by", ""),
                 "idempotency_key": f"supersede-{order_id}-{order.version}",
@@ -232,11 +252,14 @@ class OrderDesk:
 
 def _roads(value: object) -> tuple[Road, ...]:
     if not isinstance(value, list) or not value or len(set(map(str, value))) != len(value):
-        raise OrderRefused("roads must be a list without repeats of: ppmid, wan")
+        raise OrderRefused(f"roads must be a list without repeats of: {', '.join(_ROADS)}")
     unknown = [str(road) for road in value if road not in _ROADS]
     if unknown:
-        raise OrderRefused(f"there is no road {', '.join(unknown)}; there are ppmid and wan")
-    return tuple(_ROADS[road] for road in value)
+        raise OrderRefused(f"there is no road {', '.join(unknown)}; there are {', '.join(_ROADS)}")
+    roads = tuple(_ROADS[road] for road in value)
+    if Road.BOTH in roads and {Road.WAN, Road.PPMID} & set(roads):
+        raise OrderRefused("the road both is wan and ppmid at once: name it without them")
+    return roads
 
 
 def _number(value: object, name: str, highest: int) -> int:

@@ -45,7 +45,7 @@ class State(StrEnum):
     CONFIRMED = "confirmed"
     """The device's Response was verified and says that it did what was asked."""
     CONFIRMED_BY_DCC = "confirmed_by_dcc"
-    """Reserved: the Response was MACed for the ACB and the DSP verified it (SRV 8.13)."""
+    """The Response was MACed for the ACB, which we cannot check, and the DSP verified it (SRV 8.13)."""
     CONFIRMED_LATE = "confirmed_late"
     """As confirmed, after the order had been given up."""
     REFUSED_BY_DEVICE = "refused_by_device"
@@ -70,6 +70,8 @@ class Event(StrEnum):
     PREPARED = "prepared"
     MADE_AGAIN = "made_again"
     """What was prepared is thrown away and made anew, with a new counter; nothing of it left."""
+    OTHER_ROAD = "other_road"
+    """As made again, for another road: what was sealed never left, or the DCC signed that it did not take it."""
     SEALED = "sealed"
     HANDED_ON = "handed_on"
     RESPONSE_VERIFIED = "response_verified"
@@ -82,6 +84,10 @@ class Event(StrEnum):
     PREPARATION_FAILED_CODE_OUT = "preparation_failed_code_out"
     REFUSED_BY_DCC = "refused_by_dcc"
     """The DCC said at once that it will not send it, and it had no other way out."""
+    DCC_VERIFIED = "dcc_verified"
+    """The Response was MACed for the ACB, went to the DSP (SRV 8.13), and the DSP took it as the device's."""
+    READ_BACK = "read_back"
+    """A verified read of the device's own log shows that it ran."""
     SUPERSESSION_STARTED = "supersession_started"
     SUPERSEDER_CONFIRMED = "superseder_confirmed"
     SUPERSESSION_FAILED = "supersession_failed"
@@ -97,10 +103,13 @@ _UNSENT: Final = {
     # A verified Response proves that a Command did leave, whatever this store remembers (a restored backup).
     Event.RESPONSE_VERIFIED: State.CONFIRMED,
     Event.RESPONSE_VERIFIED_REFUSAL: State.REFUSED_BY_DEVICE,
+    Event.READ_BACK: State.CONFIRMED,
 }
 _GIVEN_UP: Final = {
     Event.RESPONSE_VERIFIED: State.CONFIRMED_LATE,
     Event.RESPONSE_VERIFIED_REFUSAL: State.REFUSED_BY_DEVICE,
+    Event.READ_BACK: State.CONFIRMED_LATE,
+    Event.DCC_VERIFIED: State.CONFIRMED_BY_DCC,
 }
 
 _TABLE: Final[dict[State, dict[Event, State]]] = {
@@ -117,13 +126,17 @@ _TABLE: Final[dict[State, dict[Event, State]]] = {
     State.SEALED: {
         **_UNSENT,
         Event.HANDED_ON: State.AT_LARGE,
+        Event.OTHER_ROAD: State.ACCEPTED,
     },
     State.AT_LARGE: {
         Event.RESPONSE_VERIFIED: State.CONFIRMED,
         Event.RESPONSE_VERIFIED_REFUSAL: State.REFUSED_BY_DEVICE,
         Event.DEADLINE_PASSED: State.UNKNOWN,
         Event.DEADLINE_PASSED_CODE_OUT: State.UNKNOWN,
+        Event.READ_BACK: State.CONFIRMED,
+        Event.DCC_VERIFIED: State.CONFIRMED_BY_DCC,
         Event.REFUSED_BY_DCC: State.FAILED_BEFORE_SEALING,
+        Event.OTHER_ROAD: State.ACCEPTED,
         Event.SUPERSESSION_STARTED: State.SUPERSEDING,
     },
     State.UNKNOWN: {
@@ -165,6 +178,10 @@ class Road(StrEnum):
 
     WAN = "wan"
     PPMID = "ppmid"
+    BOTH = "both"
+    """WAN and PPMID at once, the same octets (Command Variants 3 and 7); an attempt is always on one of the two."""
+    HHT = "hht"
+    """A field engineer's hand-held terminal, by a signed pack."""
     CODE = "code"
     """Digits that a person keys in."""
 
@@ -197,6 +214,19 @@ class Attempt:
     """How often the same bytes were handed on."""
     said: str = ""
     """What the carrier last said. Nobody's evidence."""
+    cost: int = 0
+    """What its uses of the road cost together, in thousandths of a penny."""
+
+
+@dataclass(frozen=True, slots=True)
+class RoadFacts:
+    """What was seen of one way: the agent's, or the WAN to one hub."""
+
+    seen_at: int = 0
+    """When it last carried or said anything; 0 when nothing is known."""
+    failures: int = 0
+    """How often in a row it failed since."""
+    failed_at: int = 0
 
 
 class Return(StrEnum):
@@ -243,6 +273,19 @@ class Order:
     """The order whose higher counter makes this one harmless."""
     ordered_by: str = ""
     approved_by: str = ""
+    policy: str = ""
+    """The road policy it goes by; empty for the default."""
+    opened: tuple[Road, ...] = ()
+    """Roads taken so far, in the order in which they were."""
+    with_copy: bool = False
+    """Whether the DCC sends it by WAN and gives us a copy as well (Command Variants 3 and 7)."""
+    next_road_at: int = 0
+    """When the next road is to be looked for; 0 when none is."""
+
+    @property
+    def cost(self) -> int:
+        """What all uses of roads cost so far."""
+        return sum(attempt.cost for attempt in self.attempts)
 
     @property
     def code_out(self) -> bool:
@@ -262,7 +305,7 @@ def moved(order: Order, event: Event, at: int, why: str = "") -> Order | None:
         return None
     lane_held = order.lane_held and target in BEFORE_THE_END
     counter = order.originator_counter
-    if event is Event.MADE_AGAIN:
+    if event in {Event.MADE_AGAIN, Event.OTHER_ROAD}:
         lane_held, counter = False, None
     return replace(
         order,
@@ -286,9 +329,9 @@ def failure_event(order: Order) -> Event:
     return Event.PREPARATION_FAILED_CODE_OUT if order.code_out else Event.PREPARATION_FAILED
 
 
-def with_attempt(order: Order, road: Road, carrier_id: bytes, at: int) -> Order:
+def with_attempt(order: Order, road: Road, carrier_id: bytes, at: int, cost: int = 0) -> Order:
     """The order with one more use of a road, just handed on."""
-    attempt = Attempt(len(order.attempts) + 1, road, carrier_id, AttemptState.HANDED_ON, at, at)
+    attempt = Attempt(len(order.attempts) + 1, road, carrier_id, AttemptState.HANDED_ON, at, at, cost=cost)
     return replace(order, attempts=(*order.attempts, attempt))
 
 
@@ -299,12 +342,21 @@ def latest_attempt(order: Order, road: Road, carrier_id: bytes) -> Attempt | Non
 
 
 def attempt_changed(
-    order: Order, attempt: Attempt, at: int, *, state: AttemptState | None = None, said: str = "", again: bool = False
+    order: Order,
+    attempt: Attempt,
+    at: int,
+    *,
+    state: AttemptState | None = None,
+    said: str = "",
+    again: bool = False,
+    cost: int = 0,
 ) -> Order:
     """The order with one attempt moved forward (never back), handed on again, or with the carrier's words noted."""
     higher = attempt.state if state is None or _RANK[state] <= _RANK[attempt.state] else state
     tries = attempt.tries + 1 if again else attempt.tries
-    new = replace(attempt, state=higher, changed_at=at, tries=tries, said=said or attempt.said)
+    new = replace(
+        attempt, state=higher, changed_at=at, tries=tries, said=said or attempt.said, cost=attempt.cost + cost
+    )
     if replace(new, changed_at=attempt.changed_at) == attempt:
         return order
     attempts = tuple(new if a.number == attempt.number else a for a in order.attempts)
@@ -317,10 +369,27 @@ def why_waiting(order: Order) -> str | None:
         return None
     if order.why:
         return order.why
+    if order.state is State.ACCEPTED and order.road is Road.CODE:
+        return "its digits were told; waits for the customer to key them in"
+    if order.state is State.SEALED and order.road is Road.HHT:
+        return "waits for a field engineer's pack"
     if order.state is State.AT_LARGE:
         states = [attempt.state for attempt in order.sent]
         return _AT_LARGE_WORDS[max(states, key=_RANK.__getitem__)] if states else "handed on"
     return _WAITING_WORDS[order.state]
+
+
+def waits_until(order: Order) -> int | None:
+    """Until when it waits at the longest before something is done: the next try, the next road, or its deadline.
+
+    ``None`` for what ended, and for an alarm: nothing but a word from outside moves that.
+    """
+    if order.state in FINAL:
+        return None
+    moments = [at for at in (order.retry_at, order.next_road_at) if at]
+    if order.state in BEFORE_THE_END:
+        moments.append(order.deadline_at)
+    return min(moments, default=None)
 
 
 _WAITING_WORDS: Final = {

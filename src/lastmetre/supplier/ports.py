@@ -25,7 +25,7 @@ from lastmetre.supplier.errors import (
     SupplierError,
     TooLate,
 )
-from lastmetre.supplier.orders import OPEN, Attempt, AttemptState, Order, Return, Road, State
+from lastmetre.supplier.orders import OPEN, Attempt, AttemptState, Order, Return, Road, RoadFacts, State
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -66,6 +66,7 @@ __all__ = [
     "Permits",
     "Return",
     "Road",
+    "RoadFacts",
     "State",
     "SupplierError",
     "Tell",
@@ -184,6 +185,18 @@ class OrderStore(Protocol):
 
     async def last_counter(self, target_id: bytes, lane: Lane) -> int | None:
         """The lane value given last; ``None`` before any."""
+
+    async def at_large_by_ppmid(self) -> Mapping[tuple[bytes, int], int]:
+        """How many Commands each device has at large with a PPMID, by message code."""
+
+    async def road_seen(self, way_id: bytes, road: Road, at: int) -> None:
+        """A way was heard of: its failures are forgotten. ``way_id`` is an agent's, or a hub's for the WAN."""
+
+    async def road_failed(self, way_id: bytes, road: Road, at: int) -> None:
+        """A way did not carry what it should."""
+
+    async def road_facts(self, ways: frozenset[tuple[bytes, Road]]) -> Mapping[tuple[bytes, Road], RoadFacts]:
+        """What was seen of these ways; nothing of those nobody told of."""
 
     async def documents(self, order_id: str) -> list[Document]:
         """Everything kept with an order, in the order in which it came."""

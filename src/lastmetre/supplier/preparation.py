@@ -25,7 +25,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 from lastmetre.duis import compose
-from lastmetre.duis.correlate import Differences, correlate
+from lastmetre.duis.correlate import Differences, IssueTimes, compare_command, correlate
 from lastmetre.duis.documents import (
     GbcsPayload,
     LocalCommand,
@@ -40,7 +40,7 @@ from lastmetre.duis.documents import (
     signed_pre_command,
 )
 from lastmetre.duis.errors import DuisError, SignatureRefused
-from lastmetre.duis.transform import DeviceFacts, transform
+from lastmetre.duis.transform import DeviceFacts, Sender, transform
 from lastmetre.gbcs.errors import GbcsError
 from lastmetre.gbcs.message import df_part, parse_message
 from lastmetre.gbcs.protect import sign_pre_command
@@ -49,19 +49,31 @@ from lastmetre.supplier.orders import Road
 from lastmetre.supplier.services import SERVICES
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from lastmetre.supplier.keys import SupplierKeys
     from lastmetre.supplier.orders import Order
+    from lastmetre.supplier.ports import Document
     from lastmetre.supplier.roads import Device
 
 COUNTER_TOO_LOW: Final = "E41"
 """What our DSP answers to a counter that is not above those before. DESIGN CHOICE of that DSP: the code has no public
 meaning, so with another DSP the order fails instead of being made again."""
-_VARIANTS: Final = {  # (critical, road): Command Variant of what leaves last (duis 2.1)
-    (False, Road.WAN): 1,
-    (False, Road.PPMID): 2,
-    (True, Road.WAN): 5,
-    (True, Road.PPMID): 6,
-}
+_SENT: Final = ("signed_pre_command", "service_request")
+"""Documents that may be what is sent to have the Command sealed, the last step first."""
+ISSUED_WITHIN_S: Final = 300
+"""How far the time of issue that the DCC writes into some gas Commands may be from ours. DESIGN CHOICE."""
+
+
+def command_variant(order: Order) -> int:
+    """The Command Variant of what leaves last (duis 2.1), by the way of its first road."""
+    local = 2 if order.road is not Road.WAN else 3 if order.with_copy else 1
+    return local + 4 if is_critical(order) else local
+
+
+def sent_document(documents: Sequence[Document]) -> bytes:
+    """The document that is sent to have the Command sealed: the newest, since a new counter makes a new one."""
+    return next(d.content for d in reversed(documents) if d.name in _SENT)
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +104,7 @@ def first_request(order: Order, keys: SupplierKeys) -> Request:
     """The Service Request: CV4 when critical, else CV1 or CV2 by the order's road."""
     assert order.originator_counter is not None
     assert order.road is not None
-    variant = _VARIANTS[False, order.road]  # a critical request is made for the Transform service, whatever the road
+    variant = command_variant(order)  # a critical request is made for the Transform service, whatever the road
     try:
         return _compose(order, keys.entity_id, order.originator_counter, variant)
     except DuisError as error:
@@ -165,17 +177,19 @@ def sign_if_correlated(
     if isinstance(verified, Refusal):
         return verified
     try:
-        outcome = correlate(request, verified, facts_of(device, keys.entity_id))
+        outcome = correlate(request, verified, facts_of(device, keys.entity_id), issued(order, now))
     except DuisError as error:
         raise PreparationFailed(f"the Pre-Command was not signed: {error}") from error
     if isinstance(outcome, Differences):
         raise PreparationFailed(f"the Pre-Command was not signed: {outcome}")
     signed = sign_pre_command(outcome.pre_command, keys.signing_key)
     assert order.road is not None
-    return signed_pre_command(request, signed, _VARIANTS[True, order.road]), outcome.transformed.message_code
+    return signed_pre_command(request, signed, command_variant(order)), outcome.transformed.message_code
 
 
-def read_command(sent: bytes, answer: bytes, device: Device, keys: SupplierKeys, now: int) -> bytes | Refusal:
+def read_command(
+    order: Order, sent: bytes, answer: bytes, device: Device, keys: SupplierKeys, now: int
+) -> bytes | Refusal:
     """The Command for Local Delivery that answers what we sent; raises ``PreparationFailed`` when it is another."""
     request = parse_request(sent)
     response = _answer_to(request, answer, keys, now)
@@ -183,19 +197,36 @@ def read_command(sent: bytes, answer: bytes, device: Device, keys: SupplierKeys,
         return response
     if not isinstance(response.payload, LocalCommand):
         raise PreparationFailed("the DCC's answer carries no Command for Local Delivery")
-    command = response.payload.gbcs_payload
+    return checked_command(order, sent, response.payload.gbcs_payload, device, keys, now)
+
+
+def checked_command(order: Order, sent: bytes, command: bytes, device: Device, keys: SupplierKeys, now: int) -> bytes:
+    """The Command itself, which must be what was asked and signed; raises ``PreparationFailed`` naming differences."""
+    request = parse_request(sent)
     try:
         message = parse_message(command)
         inside = df_part(message)
         signed = request.signed_pre_command
-        expected = signed if signed is not None else transform(request, facts_of(device, keys.entity_id)).message
+        compared = None
+        if signed is None:
+            role = Sender("GS" if device.device_type in _GAS else "IS")
+            compared = compare_command(request, inside, facts_of(device, keys.entity_id), role, issued(order, now))
     except (GbcsError, DuisError) as error:
         raise PreparationFailed(f"the Command for Local Delivery cannot be checked: {error}") from error
     if message.mac is None:
         raise PreparationFailed("the Command for Local Delivery is not sealed: it carries no MAC")
-    if inside != expected:
-        raise PreparationFailed("the Command for Local Delivery does not say what was asked and signed")
+    if isinstance(compared, Differences) or (signed is not None and inside != signed):
+        named = f": {compared}" if compared else ""
+        raise PreparationFailed(f"the Command for Local Delivery does not say what was asked and signed{named}")
     return command
+
+
+_GAS: Final = frozenset({"GSME", "GPF"})
+
+
+def issued(order: Order, now: int) -> IssueTimes:
+    """When a Command of this order can have been made: an answer that was lost may come again hours later."""
+    return IssueTimes(order.accepted_at - ISSUED_WITHIN_S, now + ISSUED_WITHIN_S)
 
 
 def message_code_of(request: Request, device: Device, keys: SupplierKeys) -> int:
@@ -242,6 +273,15 @@ class FromDevice:
 
 
 @dataclass(frozen=True, slots=True)
+class LocalCopy:
+    """The copy of a Command that the DCC sends by WAN (Command Variants 3 and 7)."""
+
+    device_id: bytes
+    originator_counter: int
+    command: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class AboutRequest:
     """What the DCC says, later, of a request that it had acknowledged."""
 
@@ -250,8 +290,8 @@ class AboutRequest:
     code: str
 
 
-def read_received(document: bytes, keys: SupplierKeys, now: int) -> FromDevice | AboutRequest | None:
-    """What came to Receive Response; ``None`` for what this service has no use for yet (alerts, copies of Commands).
+def read_received(document: bytes, keys: SupplierKeys, now: int) -> FromDevice | LocalCopy | AboutRequest | None:
+    """What came to Receive Response; ``None`` for what this service has no use for yet (alerts).
 
     Raises ``PreparationFailed`` for a document that the DSP did not sign.
     """
@@ -259,6 +299,8 @@ def read_received(document: bytes, keys: SupplierKeys, now: int) -> FromDevice |
     if isinstance(response.payload, GbcsPayload):
         return FromDevice(response.payload.gbcs_payload)
     request_id = response.header.request_id
+    if isinstance(response.payload, LocalCommand) and request_id is not None:
+        return LocalCopy(request_id.target, request_id.counter, response.payload.gbcs_payload)
     if response.payload is None and request_id is not None and not response.header.good:
         return AboutRequest(request_id.target, request_id.counter, response.header.response_code)
     return None

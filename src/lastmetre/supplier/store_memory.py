@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from lastmetre.supplier.audit import ChainedEntry, Entry, chain
 from lastmetre.supplier.counters import next_value
 from lastmetre.supplier.errors import KeyReused, LaneBusy
-from lastmetre.supplier.orders import BEFORE_THE_END, OPEN, Order, Return, State
+from lastmetre.supplier.orders import BEFORE_THE_END, OPEN, Order, Return, Road, RoadFacts, State
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -27,6 +28,7 @@ class MemoryOrderStore:
         self._documents: dict[str, list[Document]] = {}
         self._counters: dict[tuple[bytes, Lane], int] = {}
         self._audit: list[ChainedEntry] = []
+        self._facts: dict[tuple[bytes, Road], RoadFacts] = {}
         self._changes = 0
         self._changed = asyncio.Condition()
 
@@ -101,6 +103,28 @@ class MemoryOrderStore:
     async def last_counter(self, target_id: bytes, lane: Lane) -> int | None:
         """As in the port."""
         return self._counters.get((target_id, lane))
+
+    async def at_large_by_ppmid(self) -> dict[tuple[bytes, int], int]:
+        """As in the port."""
+        out = {State.AT_LARGE, State.UNKNOWN, State.SUPERSEDING}
+        return Counter(
+            (o.device_id, o.message_code or 0)
+            for o in self._orders.values()
+            if o.state in out and any(attempt.road is Road.PPMID for attempt in o.attempts)
+        )
+
+    async def road_seen(self, way_id: bytes, road: Road, at: int) -> None:
+        """As in the port."""
+        self._facts[way_id, road] = RoadFacts(seen_at=at)
+
+    async def road_failed(self, way_id: bytes, road: Road, at: int) -> None:
+        """As in the port."""
+        known = self._facts.get((way_id, road), RoadFacts())
+        self._facts[way_id, road] = replace(known, failures=known.failures + 1, failed_at=at)
+
+    async def road_facts(self, ways: frozenset[tuple[bytes, Road]]) -> dict[tuple[bytes, Road], RoadFacts]:
+        """As in the port."""
+        return {way: facts for way, facts in self._facts.items() if way in ways}
 
     async def documents(self, order_id: str) -> list[Document]:
         """As in the port."""

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Final
 
 from lastmetre.gbcs.catalogue import Lane
 from lastmetre.supplier.class_rules import needs_approval
-from lastmetre.supplier.orders import FINAL, Attempt, Order, State, why_waiting
+from lastmetre.supplier.orders import FINAL, Attempt, Order, State, waits_until, why_waiting
+from lastmetre.supplier.policy import DEFAULT
 from lastmetre.supplier.responses import result_of
 from lastmetre.supplier.supersession import AT_LARGE
 
@@ -38,6 +39,7 @@ def order_view(order: Order, documents: Sequence[Document] | None = None) -> dic
         "final": order.state in FINAL,
         "alarm": order.state is State.UNKNOWN,
         "why_waiting": why_waiting(order),
+        "waits_until": waits_until(order),
         "why_ended": order.why if order.state in FINAL else None,
         "accepted_at": order.accepted_at,
         "changed_at": order.changed_at,
@@ -46,6 +48,9 @@ def order_view(order: Order, documents: Sequence[Document] | None = None) -> dic
         "originator_counter": None if order.originator_counter is None else str(order.originator_counter),
         "message_code": None if order.message_code is None else f"{order.message_code:04X}",
         "road": None if order.road is None else order.road.value,
+        "policy": order.policy or DEFAULT,
+        "roads_opened": [road.value for road in order.opened],
+        "cost_millipence": order.cost,
         "utrn": order.utrn or None,
         "attempts": [_attempt_view(attempt) for attempt in order.attempts],
         "result": result_of(order),
@@ -97,6 +102,7 @@ def _attempt_view(attempt: Attempt) -> dict[str, object]:
         "handed_on_at": attempt.handed_on_at,
         "changed_at": attempt.changed_at,
         "tries": attempt.tries,
+        "cost_millipence": attempt.cost,
         "said": attempt.said or None,
     }
 

@@ -41,14 +41,15 @@ from lastmetre.supplier.orders import (
 )
 from lastmetre.supplier.ports import Document
 from lastmetre.supplier.preparation import Refusal
-from lastmetre.supplier.roads import Closed, Open, choose
+from lastmetre.supplier.roads import LOCAL, Closed, Open, Ways, choose, next_road_at, steps_of, wants_copy, way_id
 from lastmetre.supplier.store_steps import Change, apply
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from lastmetre.supplier.counter_marks import Counters
     from lastmetre.supplier.keys import SupplierKeys
+    from lastmetre.supplier.policy import Step
     from lastmetre.supplier.ports import Clock, DspPort, OrderStore, Tell
     from lastmetre.supplier.roads import Device, RoadPolicy
 
@@ -61,8 +62,9 @@ IDLE_S: Final = 30.0
 STORE_RETRY_S: Final = 1.0
 MADE_AGAIN_MAX: Final = 3
 """New counters for one order; a DCC that refuses three in a row has another trouble."""
-_SENT: Final = ("signed_pre_command", "service_request")
-"""Documents that may be what is sent to have the Command sealed, the last step first."""
+LOOK_AGAIN_S: Final = 60
+"""How soon a further road that is closed is looked at again where nothing says until when it is."""
+LOOK_AGAIN_MAX_S: Final = 3_600
 
 
 class Worker:
@@ -79,8 +81,10 @@ class Worker:
         clock: Clock,
         tell: Tell,
         counters: Counters | None = None,
+        random: Callable[[], float] = lambda: 0.5,
     ) -> None:
-        """``counters`` hands out counters; the store itself where nothing is given."""
+        """``counters`` hands out counters, the store itself where nothing is given; ``random`` spreads the waits."""
+        self._random = random
         self._counters: Counters = counters or store
         self._store = store
         self._dsp = dsp
@@ -143,7 +147,7 @@ class Worker:
         """Until something changes, a step ends, or the next deadline or retry comes."""
         now = self._clock.now_ms() / 1000
         due = [float(order.deadline_at) for order in orders if order.state in BEFORE_THE_END]
-        due += [float(order.retry_at) for order in orders if order.retry_at > now]
+        due += [float(at) for order in orders for at in (order.retry_at, order.next_road_at) if at > now]
         wait_s = min([IDLE_S, *(max(at - now, 0.01) for at in due)])
         changed = asyncio.create_task(self._store.wait_for_change(seen, wait_s))
         woken = asyncio.create_task(self._wake.wait())
@@ -162,11 +166,21 @@ class Worker:
             return True
         if order.retry_at > now:
             return False
-        if order.state is State.AT_LARGE:
-            return self._unsent_by_wan(order) is not None
-        if order.state is State.SUPERSEDING:
-            return True
-        return order.state in {State.ACCEPTED, State.PREPARED} or order.returning is Return.DUE
+        match order.state:
+            case State.AT_LARGE:
+                return (
+                    self._wants_road(order) or self._unsent_by_wan(order) is not None or order.returning is Return.DUE
+                )
+            case State.SEALED:
+                return self._wants_road(order)
+            case State.ACCEPTED if order.road is Road.CODE:
+                return self._wants_road(order)
+            case _:
+                working = {State.ACCEPTED, State.PREPARED, State.SUPERSEDING}
+                return order.state in working or order.returning is Return.DUE
+
+    def _wants_road(self, order: Order) -> bool:
+        return 0 < order.next_road_at <= self._now()
 
     async def step(self, order_id: str) -> bool:
         """Moves one order one step; whether anything changed."""
@@ -181,7 +195,9 @@ class Worker:
                     return await self._accepted(order)
                 case State.PREPARED:
                     return await self._prepared(order)
-                case State.AT_LARGE:
+                case State.SEALED | State.AT_LARGE if self._wants_road(order):
+                    return await self._next_road(order)
+                case State.AT_LARGE if self._unsent_by_wan(order) is not None:
                     return await self._send_again(order)
                 case State.SUPERSEDING:
                     return await self._superseding(order)
@@ -228,13 +244,19 @@ class Worker:
         return await self._apply(order, Change(replace(order, why=why), "order_waits", why)) is not None
 
     async def _later(self, order: Order, why: str) -> bool:
-        wait_s = min(self._policy.resend_after_s * 2**order.failures, self._policy.resend_max_s)
+        wait_s = self._varied(
+            min(self._policy.resend_after_s * 2 ** min(order.failures, 20), self._policy.resend_max_s)
+        )
         ended = order.state in FINAL  # only its Response waits; why it ended stays
         after = replace(
             order, why=order.why if ended else why, failures=order.failures + 1, retry_at=self._now() + wait_s
         )
         event = "response_return_waits" if ended else "order_waits"
         return await self._apply(order, Change(after, event, why)) is not None
+
+    def _varied(self, wait_s: int) -> int:
+        """A wait made a little longer or shorter by chance."""
+        return max(1, round(wait_s * (1 + self._policy.jitter_percent / 100 * (2 * self._random() - 1))))
 
     async def _troubled(self, order_id: str, error: Exception) -> bool:
         order = await self._store.order(order_id)
@@ -271,10 +293,11 @@ class Worker:
     async def _accepted(self, order: Order) -> bool:
         device = self._devices[order.device_id]
         if not order.lane_held:
-            way = self._way(order, device)
+            way = await self._way(order, device)
             if isinstance(way, Closed):
                 return await self._waits(order, way.why)
-            return await self._take_lane(replace(order, road=way.road, carrier_id=way.carrier_id), order)
+            chosen = self._taken(order, way, device)
+            return await (self._by_code(chosen, order) if way.road is Road.CODE else self._take_lane(chosen, order))
         if order.originator_counter is None:
             value = await self._counters.next_counter(
                 order.device_id, order.lane, floor(order.lane, self._clock.now_ms())
@@ -284,11 +307,52 @@ class Worker:
             return await self._apply(order, Change(after, "counter_taken", str(counter))) is not None
         return await self._prepare(order, device)
 
-    def _way(self, order: Order, device: Device) -> Open | Closed:
-        """The first of its roads that its class may use and that is open; or every reason why there is none."""
-        roads, closed = class_rules.permitted(order, device)
-        way = choose(roads, device, self._keys.dsp_id) if roads else Closed("")
-        return Closed("; ".join(filter(None, (*closed, way.why)))) if isinstance(way, Closed) else way
+    async def _way(self, order: Order, device: Device) -> Open | Closed:
+        """The first of its roads that its class may use and that is open; or every reason why there is none.
+
+        A road that was taken before is taken again only when all were.
+        """
+        steps, closed = class_rules.permitted(order, device, steps_of(order, self._policy))
+        fresh = tuple(step for step in steps if step.road not in order.opened) or steps
+        way = choose(order, fresh, await self._ways(device)) if fresh else Closed("")
+        if isinstance(way, Open):
+            return way
+        return Closed("; ".join(filter(None, (*closed, way.why))), way.until)
+
+    async def _ways(self, device: Device) -> Ways:
+        known = {(way, road) for road in Road if (way := way_id(device, road)) is not None}
+        facts = await self._store.road_facts(frozenset(known))
+        return Ways(device, self._keys.dsp_id, self._now(), self._policy, facts)
+
+    def _taken(self, order: Order, way: Open, device: Device) -> Order:
+        """The order with this road taken, and the moment at which the next one is due."""
+        steps = steps_of(order, self._policy)
+        unlike = tuple(road for road in order.opened if road is not way.road)
+        copy = way.road is Road.WAN and wants_copy(order, self._copies(order, device, steps), self._now_ways(device))
+        return replace(
+            order,
+            road=way.road,
+            carrier_id=way.carrier_id or order.carrier_id,
+            opened=(*unlike, way.road),
+            with_copy=copy,
+            next_road_at=next_road_at(order, steps, way.road, device, self._now()),
+            why="",
+        )
+
+    def _now_ways(self, device: Device) -> Ways:
+        return Ways(device, self._keys.dsp_id, self._now(), self._policy)
+
+    def _copies(self, order: Order, device: Device, steps: tuple[Step, ...]) -> tuple[Step, ...]:
+        """Steps for which a copy is worth having: not those that its class may never use, whoever approves."""
+        approved = replace(order, approved_by=order.approved_by or "somebody")
+        return class_rules.permitted(approved, device, steps)[0]
+
+    async def _by_code(self, chosen: Order, order: Order) -> bool:
+        """The customer keys the digits in: nothing is sealed meanwhile."""
+        if order.road is Road.CODE and not self._wants_road(order):
+            return False
+        change = Change(chosen, "road_chosen", f"{Road.CODE.value}: the digits were told")
+        return await self._apply(order, change) is not None
 
     async def _take_lane(self, chosen: Order, order: Order) -> bool:
         """One at a time, in the order in which they came: arm after disable is another thing than disable after arm."""
@@ -297,12 +361,13 @@ class Worker:
             if other.lane_held:
                 return await self._waits(order, f"waits for order {other.order_id}: one Command in flight per lane")
         for other in itertools.takewhile(lambda other: other.order_id != order.order_id, queue):
-            way = self._way(other, self._devices[order.device_id])
-            if not isinstance(way, Closed):  # one that has no road now is overtaken; it goes when it has one
+            way = await self._way(other, self._devices[order.device_id])
+            by_code = isinstance(way, Open) and way.road is Road.CODE
+            if isinstance(way, Open) and not by_code:  # one that has no road now is overtaken; it goes when it has one
                 return await self._waits(order, f"waits for order {other.order_id}, which came first")
         assert chosen.road is not None
         try:
-            after = replace(chosen, lane_held=True, why="")
+            after = replace(chosen, lane_held=True)
             return await self._apply(order, Change(after, "road_chosen", chosen.road.value)) is not None
         except LaneBusy:
             return False  # somebody was quicker; that change wakes us
@@ -335,9 +400,7 @@ class Worker:
     # -- prepared: to the DCC ------------------------------------------------------------------------------------
 
     async def _sent_document(self, order: Order) -> bytes:
-        """The document that is sent to have the Command sealed: the newest, since a new counter makes a new one."""
-        documents = await self._store.documents(order.order_id)
-        return next(d.content for d in reversed(documents) if d.name in _SENT)
+        return preparation.sent_document(await self._store.documents(order.order_id))
 
     async def _prepared(self, order: Order) -> bool:
         document = await self._sent_document(order)
@@ -345,7 +408,7 @@ class Worker:
             return await self._send_by_wan(order, document)
         answer = await self._dsp.non_device(document)
         device = self._devices[order.device_id]
-        command = preparation.read_command(document, answer, device, self._keys, self._now())
+        command = preparation.read_command(order, document, answer, device, self._keys, self._now())
         if isinstance(command, Refusal):
             return await self._refused(order, command)
         after = moved(replace(order, command=command), Event.SEALED, self._now())
@@ -357,7 +420,7 @@ class Worker:
     async def _send_by_wan(self, order: Order, document: bytes) -> bool:
         after = moved(order, Event.HANDED_ON, self._now())
         assert after is not None
-        after = with_attempt(after, Road.WAN, order.carrier_id, self._now())
+        after = with_attempt(after, Road.WAN, self._keys.dsp_id, self._now(), self._policy.cost(Road.WAN))
         stored = await self._apply(order, Change(after, "command_handed_on", "to the DCC, by SM WAN"))
         if stored is None:
             return True
@@ -378,7 +441,7 @@ class Worker:
         """The same octets; whether the first ones arrived is not known."""
         attempt = self._unsent_by_wan(order)
         assert attempt is not None
-        after = attempt_changed(order, attempt, self._now(), again=True)
+        after = attempt_changed(order, attempt, self._now(), again=True, cost=self._policy.cost(Road.WAN))
         stored = await self._apply(order, Change(after, "command_handed_on_again", "to the DCC, the same octets"))
         if stored is not None:
             await self._hand_to_dcc(stored, await self._sent_document(stored), first=False)
@@ -396,12 +459,68 @@ class Worker:
             return
         why = f"the DCC refused: {answer.code}"
         noted = attempt_changed(order, attempt, self._now(), said=why)
-        if first and len(order.attempts) == 1:
+        if not first or len(order.sent) > 1:
+            await self._apply(order, Change(replace(noted, why=why), "command_refused_by_dcc", why))
+            return
+        other = await self._other_road(noted, why)
+        if other is not None:
+            await self._apply(order, other)
+        elif not order.code_out:
             after_refusal = moved(noted, Event.REFUSED_BY_DCC, self._now(), why)
             assert after_refusal is not None
             await self._apply(order, Change(after_refusal, f"order_{after_refusal.state.value}", why))
         else:
             await self._apply(order, Change(replace(noted, why=why), "command_refused_by_dcc", why))
+
+    # -- the next road -------------------------------------------------------------------------------------------
+
+    async def _next_road(self, order: Order) -> bool:
+        """The road before brought no answer in time, or failed: another, with the same octets if any left."""
+        device = self._devices[order.device_id]
+        steps, closed = class_rules.permitted(order, device, steps_of(order, self._policy))
+        fresh = tuple(step for step in steps if step.road not in order.opened and step.road is not Road.CODE)
+        local = tuple(step for step in fresh if step.road in LOCAL) if order.command else ()
+        way = choose(order, local, await self._ways(device)) if local else Closed("")
+        if isinstance(way, Open):
+            after = self._taken(order, way, device)
+            after = replace(after, with_copy=order.with_copy)
+            detail = f"{way.road.value}, the same octets: {_because(order)}"
+            return await self._apply(order, Change(after, "road_added", detail)) is not None
+        # Only what is proven not to have left is made again: sealed, and no carrier has it.
+        other = await self._other_road(order, _because(order)) if order.state is State.SEALED else None
+        if other is not None:
+            return await self._apply(order, other) is not None
+        return await self._no_road_yet(order, fresh, Closed("; ".join(filter(None, (*closed, way.why))), way.until))
+
+    async def _no_road_yet(self, order: Order, fresh: tuple[Step, ...], way: Closed) -> bool:
+        """It stays on the roads it has; when to look again, if that can help."""
+        why = way.why
+        if fresh and not order.command and order.state is State.AT_LARGE:
+            why = "no copy of the Command came from the DCC, and the same order must not be sealed twice"
+        if fresh and all(step.road is Road.WAN for step in fresh):
+            why, fresh = "it was sealed for local delivery and has left: the DCC cannot send it", ()
+        # Later and later: an order of weeks does not fill the audit with what it still cannot do.
+        again_s = max(LOOK_AGAIN_S, self._now() - order.accepted_at)
+        look_at = (way.until or self._now() + min(again_s, LOOK_AGAIN_MAX_S)) if fresh else 0
+        after = replace(order, next_road_at=look_at, why=f"no other road: {why}" if why else order.why)
+        return await self._apply(order, Change(after, "no_other_road", after.why)) is not None
+
+    async def _other_road(self, order: Order, why: str) -> Change | None:
+        """What was prepared for one road and proven not to have left, thrown away for another; ``None``: not here.
+
+        Only on the ordinary lane: a top-up's counter is in its digits, and one RequestID is sealed once.
+        """
+        device = self._devices[order.device_id]
+        steps, _ = class_rules.permitted(order, device, steps_of(order, self._policy))
+        fresh = tuple(step for step in steps if step.road not in order.opened and step.road is not Road.CODE)
+        if order.lane is not Lane.ORDINARY or not fresh:
+            return None
+        way = choose(order, fresh, await self._ways(device))
+        after = moved(order, Event.OTHER_ROAD, self._now(), why) if isinstance(way, Open) else None
+        if after is None:
+            return None
+        after = replace(after, command=b"", message_code=None, next_road_at=0)
+        return Change(after, "order_made_again", f"for another road: {why}")
 
     # -- afterwards: SRV 8.13 ------------------------------------------------------------------------------------
 
@@ -421,3 +540,8 @@ class Worker:
         after = replace(order, returning=Return.DONE, retry_at=0, failures=0)
         kept = Document("return_local_command_response", self._now(), document)
         return await self._apply(order, Change(after, "response_returned_to_dcc", outcome.code, (kept,))) is not None
+
+
+def _because(order: Order) -> str:
+    """Why another road is looked for."""
+    return order.why or f"no answer by {'' if order.road is None else order.road.value} in time"
