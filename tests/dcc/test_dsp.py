@@ -88,7 +88,22 @@ def test_a_top_up_does_not_block_the_next_ordinary_request(world: World) -> None
     world.local_command(top_up(7, 100))
     world.local_command(read_balance(11))
     assert code(world.post(read_balance(10))) == "E41"
-    assert code(world.post(top_up(6, 100))) == "E41"
+
+
+def test_top_ups_may_come_out_of_order_as_the_meter_takes_them(world: World) -> None:
+    """The meter keeps the hundred highest counters: an older one that it can place is sealed, and credited (12.2)."""
+    meter = own.meter(balance=0)
+    for counter in (7, 3, 5):
+        (response,) = meter.receive(world.local_command(top_up(counter, 100)), NOW)
+        assert response
+    assert meter.state.balance == 300_000
+    for counter in range(8, 105):
+        world.local_command(top_up(counter, 100))
+    with world.store.change() as change:
+        assert len(change.top_ups(SUPPLIER, ESME)) == 100
+    # A hundred higher ones are known: the meter could not place this one any more.
+    assert code(world.post(top_up(2, 100))) == "E41"
+    assert code(world.post(top_up(4, 100))) == "I0"
 
 
 def test_the_same_document_gets_the_same_answer_and_moves_nothing(world: World) -> None:

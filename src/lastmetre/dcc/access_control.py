@@ -10,8 +10,14 @@ A verified request is carried out only when, in this order (the order is a DESIG
 6. the User is registered for the device in such a role, now (E4);
 7. the device's status (E5) and type (E11) fit;
 8. a Command for Local Delivery goes to the device's supplier only (E17), one by WAN to a hub the WAN reaches (E20);
-9. nothing is asked that this DSP cannot do yet;
-10. the RequestID was not used for another document, and its counter is above all that went before in its lane.
+9. nothing is asked that this DSP cannot do;
+10. the RequestID was not used for another document, and its counter is above all that went before in its lane; of
+    top-ups, whose counters may overtake each other, it is one that the device's cache can still place.
+
+A request that was held (for a date, for the one before it, for a person) is asked steps 2, 3 and 5 to 8 once more when
+it is carried out, and then its counter is held against what was sealed meanwhile: who may ask is decided by the day on
+which the Command is made (DESIGN CHOICE). Its counter moves nothing before that, so that a request for next year does
+not block those of today.
 
 Where the public sources name no code for a refusal, ``OUR_CODES`` says which of the interface's unexplained values
 stands for it here (DESIGN CHOICE). A refusal tells the User the code alone; the reason is for the DSP's own events.
@@ -27,8 +33,9 @@ from typing import TYPE_CHECKING, Final
 from lastmetre.dcc.errors import RequestRefused
 from lastmetre.dcc.inventory import DeviceStatus, UserRole, UserStatus, WanCoverage
 from lastmetre.dcc.ports import LaneMarks, Service, Stage
-from lastmetre.duis.catalogue import LOCAL, SIGNED, ServiceRequest, service_request
+from lastmetre.duis.catalogue import LOCAL, SIGNED, FutureDated, ServiceRequest, service_request
 from lastmetre.gbcs.catalogue import Lane, use_case
+from lastmetre.gbcs.counters import CounterState
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -54,6 +61,7 @@ class Code(StrEnum):
     NO_SUCH_DEVICE = "E19"
     CANNOT_COMMUNICATE = "E20"
     NO_RESPONSE = "E21"
+    FUTURE_DATED_TIME_OUT = "E30"
 
 
 class OurCode(StrEnum):
@@ -69,6 +77,14 @@ class OurCode(StrEnum):
     """The GBCS signature in the Signed Pre-Command was not made by the User."""
     CONTENT = "E44"
     """No GBCS message can be made of this request for this device."""
+    NO_PREDECESSOR = "E45"
+    """The request named as the one before was never accepted from this User."""
+    PREDECESSOR_FAILED = "E46"
+    """The request before it in the sequence did not succeed, or brought no answer in time."""
+    REJECTED = "E47"
+    """It was quarantined, and a person rejected it."""
+    CANCELLED = "E48"
+    """It was held for a date, and its User cancelled it."""
     NOT_DONE_HERE = "E100"
     """A service of the real DCC that this emulation does not have yet."""
 
@@ -98,8 +114,16 @@ REACHABLE_STATUSES: Final = frozenset(
 LOCAL_DELIVERY_ROLES: Final = frozenset({UserRole.IMPORT_SUPPLIER, UserRole.EXPORT_SUPPLIER, UserRole.GAS_SUPPLIER})
 """Who may ask for a Command for Local Delivery. DESIGN CHOICE: E17's exact rule is not public."""
 
-NON_DEVICE_DONE: Final = frozenset({"8.13"})
-"""Requests to the DCC itself that are carried out so far."""
+LOCAL_ONLY: Final = frozenset({2, 6})
+"""Command Variants whose Command is the answer itself: nothing of it can be held."""
+
+NON_DEVICE_DONE: Final = frozenset(
+    {"5.1", "5.2", "5.3", "8.2", "8.3", "8.4", "8.13", "8.14.1", "8.14.2", "8.14.3", "8.14.4", "12.1", "12.2"}
+)
+"""Requests to the DCC itself that are carried out; 8.6, 11.1 and 11.4 are not."""
+
+EXECUTION_NEVER: Final = 32_535_129_600
+"""3000-12-31T00:00:00Z: the date that cancels (duis 1.3)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,11 +134,24 @@ class Asked:
     service: Service
     caller_id: bytes
     signer_role: int | None
-    user: User | None
-    device: Device | None
+    inventory: Inventory
     dsp_id: bytes
-    wan_coverage: WanCoverage
     at: int
+
+    @property
+    def user(self) -> User | None:
+        """Who asks."""
+        return self.inventory.user(self.request.header.request_id.originator)
+
+    @property
+    def device(self) -> Device | None:
+        """Of which device."""
+        return self.inventory.device(self.request.header.request_id.target)
+
+    @property
+    def wan_coverage(self) -> WanCoverage:
+        """Whether the SM WAN reaches it."""
+        return WanCoverage.NONE if self.device is None else self.inventory.coverage(self.device)
 
     @property
     def row(self) -> ServiceRequest | None:
@@ -142,24 +179,19 @@ class Asked:
         """In which roles the User is registered for the device and may ask for this service."""
         if self.user is None or self.device is None or self.row is None:
             return frozenset()
-        return frozenset(r for r in self.device.roles_of(self.user.user_id, self.at) if r in self.row.roles)
+        roles = self.inventory.roles_of(self.device, self.user.user_id, self.at)
+        return frozenset(role for role in roles if role in self.row.roles)
+
+    @property
+    def held_by_dcc(self) -> bool:
+        """Whether its date, if it has one, is for the DCC to wait for (duis 2.2)."""
+        return self.row is not None and self.row.future_dated is FutureDated.DSP
 
 
 def ask(request: Request, signer_role: int | None, service: Service, caller_id: bytes, inventory: Inventory,
         dsp_id: bytes, at: int) -> Asked:  # fmt: skip
     """Put a verified request together with what the inventory says of its User and device."""
-    device = inventory.device(request.header.request_id.target)
-    return Asked(
-        request=request,
-        service=service,
-        caller_id=caller_id,
-        signer_role=signer_role,
-        user=inventory.user(request.header.request_id.originator),
-        device=device,
-        dsp_id=dsp_id,
-        wan_coverage=WanCoverage.NONE if device is None else inventory.coverage(device),
-        at=at,
-    )
+    return Asked(request, service, caller_id, signer_role, inventory, dsp_id, at)
 
 
 def check_request(asked: Asked) -> None:
@@ -170,8 +202,30 @@ def check_request(asked: Asked) -> None:
             raise refused
 
 
+def check_again(asked: Asked) -> None:
+    """The steps that may have changed while a request was held; raises ``RequestRefused``."""
+    for step in _STEPS_AGAIN:
+        refused = step(asked)
+        if refused is not None:
+            raise refused
+
+
+def check_top_up(asked: Asked, sealed: tuple[int, ...]) -> None:
+    """Step 10 for a top-up, against the counters sealed for its device; raises ``RequestRefused``.
+
+    A device keeps the hundred highest UTRN counters and takes any that is not among them and not below them all
+    (gbcs-messages 12.2): top-ups may come out of order.
+    """
+    counter, low = divmod(asked.request.header.request_id.counter, 1 << 32)
+    cache = CounterState(utrn_cache=tuple(sorted(sealed)))
+    if low or cache.refuses_utrn(counter):
+        raise RequestRefused(
+            OurCode.COUNTER_TOO_LOW, f"UTRN counter {counter} was used, is too old for the device, or is none"
+        )
+
+
 def check_counter(asked: Asked, marks: LaneMarks) -> None:
-    """Step 10 for a RequestID that was not used in this stage; raises ``RequestRefused``.
+    """Step 10 for an ordinary RequestID that was not used in this stage; raises ``RequestRefused``.
 
     A Signed Pre-Command keeps the counter of its Transform, so it is held against what was sealed alone: a Command
     whose counter is below a sealed one would most likely be refused by the device. Requests to the DCC itself reach no
@@ -184,6 +238,16 @@ def check_counter(asked: Asked, marks: LaneMarks) -> None:
     if counter <= mark:
         raise RequestRefused(
             OurCode.COUNTER_TOO_LOW, f"counter {counter} is not above {mark}, the last in the {asked.lane} lane"
+        )
+
+
+def check_sealed(asked: Asked, marks: LaneMarks) -> None:
+    """As ``check_counter`` when the Command is made: against what was sealed alone, whatever was accepted meanwhile."""
+    counter = asked.request.header.request_id.counter
+    if counter <= marks.sealed:
+        raise RequestRefused(
+            OurCode.COUNTER_TOO_LOW,
+            f"counter {counter} is not above {marks.sealed}, the last sealed in the {asked.lane} lane",
         )
 
 
@@ -278,13 +342,26 @@ def _road_is_open(asked: Asked) -> RequestRefused | None:
 
 
 def _is_done_here(asked: Asked) -> RequestRefused | None:
-    header, row = asked.request.header, asked.row
+    row = asked.row
     if row is not None and row.non_device and row.variant not in NON_DEVICE_DONE:
-        return RequestRefused(OurCode.NOT_DONE_HERE, f"{row.variant} is not carried out here yet")
-    if header.first_in_sequence or header.preceding_service_request_id is not None:
-        return RequestRefused(OurCode.NOT_DONE_HERE, "sequenced requests are not held here yet")
-    if row is not None and not row.device_held and asked.request.execution_at is not None:
-        return RequestRefused(OurCode.NOT_DONE_HERE, "requests for later are not held here yet")
+        return RequestRefused(OurCode.NOT_DONE_HERE, f"{row.variant} is not carried out here")
+    return None
+
+
+def _can_be_held(asked: Asked) -> RequestRefused | None:
+    """A Command for Local Delivery is the answer itself, so it waits for nothing [I] (duis 2.2)."""
+    header = asked.request.header
+    preceding = header.preceding_service_request_id
+    if preceding is not None and header.first_in_sequence:
+        return RequestRefused(Code.COMMAND_VARIANT, "the first in a sequence has none before it")
+    if preceding is not None and asked.command_variant not in SERVICE_VARIANTS[Service.SEND_COMMAND] | {4}:
+        return RequestRefused(Code.NOT_FOR_LOCAL_DELIVERY, "only what the Send Command service takes can be sequenced")
+    if preceding is not None and preceding.originator != header.request_id.originator:
+        return RequestRefused(OurCode.NO_PREDECESSOR, "the request before it is another User's")
+    if asked.command_variant in LOCAL_ONLY and asked.held_by_dcc and asked.request.execution_at is not None:
+        return RequestRefused(Code.NOT_FOR_LOCAL_DELIVERY, "the DCC makes the Command at its date: no local delivery")
+    if asked.request.execution_at is not None and asked.row is not None and asked.row.future_dated is FutureDated.NONE:
+        return RequestRefused(OurCode.CONTENT, f"{asked.row.variant} has no date")
     return None
 
 
@@ -300,4 +377,14 @@ _STEPS: Final[tuple[Callable[[Asked], RequestRefused | None], ...]] = (
     _type_fits,
     _road_is_open,
     _is_done_here,
+    _can_be_held,
+)
+_STEPS_AGAIN: Final[tuple[Callable[[Asked], RequestRefused | None], ...]] = (
+    _user_is_active,
+    _role_is_eligible,
+    _target_exists,
+    _is_registered,
+    _status_fits,
+    _type_fits,
+    _road_is_open,
 )

@@ -18,12 +18,13 @@ from typing import TYPE_CHECKING
 from lastmetre.dcc.errors import SettingsRefused
 from lastmetre.duis.signature import Signer, normalise_issuer
 from lastmetre.gbcs.catalogue import Role
-from lastmetre.gbcs.certificates import Certificate, CertificateRefused, Usage, check_issued_by
+from lastmetre.gbcs.certificates import Certificate, CertificateRefused, Usage, check_issued_by, parse_certificate
 from lastmetre.gbcs.keys import KeyUse
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from lastmetre.dcc.inventory import Inventory
     from lastmetre.dcc.ports import CertificateStore, Clock, KeyStore, XmlIdentities
     from lastmetre.duis.signature import SignerCertificate
 
@@ -79,6 +80,25 @@ class UserCertificates:
         except CertificateRefused:
             return False
         return True
+
+
+class DeviceCertificates:
+    """Certificates as they are kept, but a device's own newer ones (CS02d) before its older."""
+
+    def __init__(self, certificates: CertificateStore, inventory: Inventory) -> None:
+        self._certificates = certificates
+        self._inventory = inventory
+        self._parsed: dict[bytes, Certificate] = {}
+
+    def find_certificate(self, entity_id: bytes, use: KeyUse) -> Certificate | None:
+        """An entity's certificate for one use, or ``None``."""
+        device = self._inventory.device(entity_id)
+        der = None if device is None else dict(device.certificates).get(use.value)
+        if der is None:
+            return self._certificates.find_certificate(entity_id, use)
+        if der not in self._parsed:
+            self._parsed[der] = parse_certificate(der)
+        return self._parsed[der]
 
 
 def dsp_signer(

@@ -7,7 +7,10 @@ Rules this module keeps:
 * One worker per destination, in the order put out; one that cannot be reached holds up nobody else.
 * A hub that does not connect within ``wan_wait_s``: the User is told E20. A Command sent by WAN and not answered within
   ``response_wait_s``: E21, once; a Response that comes later is handed on all the same (DESIGN CHOICE: both times).
+* Where ``resend_after_s`` says so, a Command without a Response is sent again, the very same octets, up to
+  ``sends_max`` times in all: its counter makes that harmless.
 * A User that refuses a document (HTTP 400) will not see it again.
+* Whatever else waits for its time (``chores``) is looked at whenever the outbox is.
 """
 
 from __future__ import annotations
@@ -20,6 +23,8 @@ from lastmetre.dcc.access_control import Code
 from lastmetre.dcc.ports import OutboxKind, PushOutcome
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from lastmetre.dcc.inventory import Inventory
     from lastmetre.dcc.ports import Clock, DspStore, OutboxItem, SealedCommand, Tell, Users, WanDoor
     from lastmetre.dcc.replies import Replies
@@ -36,6 +41,9 @@ class Waits:
     """A GSME sleeps for half an hour between wake-ups, and its answer may take one more."""
     retry_first_s: float = 0.5
     retry_max_s: float = 30.0
+    resend_after_s: int = 0
+    """Zero: a Command is sent once. The link itself repeats what is lost; this is for a WAN model that loses more."""
+    sends_max: int = 3
     tick_s: float = 5.0
     """How often times are looked at when nothing else happens."""
 
@@ -54,7 +62,9 @@ class Egress:
         tell: Tell,
         clock: Clock,
         waits: Waits | None = None,
+        chores: Callable[[], None] = lambda: None,
     ) -> None:
+        self._chores = chores
         self._inventory = inventory
         self._store = store
         self._wan = wan
@@ -75,7 +85,9 @@ class Egress:
         async with asyncio.TaskGroup() as workers:
             while True:
                 self._poked.clear()
+                self._chores()
                 self.give_up_unanswered()
+                self.send_again()
                 for destination in self._destinations():
                     wake = self._workers.get(destination)
                     if wake is not None:
@@ -97,6 +109,26 @@ class Egress:
                 given_up.append(command)
         for command in given_up:
             self._tell_of("command_not_answered", command, code=Code.NO_RESPONSE.value)
+
+    def send_again(self) -> None:
+        """Put Commands without a Response out once more, if there is still a try left."""
+        if not self._waits.resend_after_s:
+            return
+        now = self._clock()
+        before = now - self._waits.resend_after_s
+        with self._store.change() as change:
+            waiting = {item.request_id for item in change.outbox() if item.kind is OutboxKind.WAN}
+            again = [
+                command
+                for command in change.unanswered(before)
+                if command.tries < self._waits.sends_max and (command.tried_at or now) < before
+                if command.request_id not in waiting
+            ]
+            for command in again:
+                change.mark_tried(command.request_id, now)
+                change.put_out(OutboxKind.WAN, command.hub_id, command.command, command.request_id, now)
+        for command in again:
+            self._tell_of("command_sent_again", command, hub_id=command.hub_id.hex())
 
     def _destinations(self) -> set[Destination]:
         with self._store.change() as change:
