@@ -126,6 +126,32 @@ def test_the_story_by_mqtt(tmp_path: Path) -> None:
     assert sum(event["event"] == "order_confirmed" for event in events) == 4
 
 
+def test_the_story_under_permit(tmp_path: Path) -> None:
+    """The same story with relay permits, hubs that know no time included; step 5 ends at the gate; tshark agrees."""
+    out = tmp_path / "out"
+    done = demo("--out", str(out), "--policy", "permit")
+    remove_database(out)
+    assert done.returncode == 0, done.stdout + done.stderr
+    for hop in (
+        "relay permit 1 for hub A2: this Command, this PPMID",
+        "the hub says of the permit: nonce",
+        "keeps the Command: the hub would not have it behind this permit (nonce)",
+        "the hub says of the permit: accepted",
+        "drops ECS44, by PPMID: no-permit (rule: permit)",
+        "drops a relay permit, by PPMID: permit-refused, no handover left (rule: permit)",
+        "drops ECS43, by PPMID: code-not-allowed (rule: today)",
+    ):
+        assert hop in done.stdout, hop
+    assert "duplicate" not in done.stdout
+    if shutil.which("tshark") is None:
+        return
+    for capture in sorted((out / "captures").glob("*.pcap")):
+        read = subprocess.run(["tshark", "-r", str(capture), "-V"], check=True, capture_output=True, text=True)
+        assert "Malformed" not in read.stdout
+        if capture.name != "home-c.pcap":
+            assert "500101" in read.stdout.replace(":", ""), "a permit was on the air"
+
+
 def test_a_folder_of_somebody_elses_is_left_alone(tmp_path: Path) -> None:
     """``--out`` on a folder with other things in it: one line, exit status 2, nothing touched."""
     (tmp_path / "thesis.txt").write_text("mine")

@@ -12,6 +12,7 @@ Settings, in TOML (paths are taken from the working directory; ids are 16 hexade
     issuers = ["issuing-organisations.pem"]
     duis_port = 9080                     # 0 takes any free port; the ready event tells which
     wan_port = 9081
+    permits = "dcc/permits.sqlite"       # serials of relay permits; leave it out, and none are made
 
     [tls]
     ca = "smki/tls/ca.pem"
@@ -71,11 +72,15 @@ from lastmetre.dcc.inventory import (
     UserStatus,
     WanCoverage,
 )
+from lastmetre.dcc.permits import Permits
+from lastmetre.dcc.sealing import Broker
 from lastmetre.gbcs.certificates import Certificate, CertificateRefused, parse_certificate
 from lastmetre.gbcs.keys import KeyUse
 from lastmetre.links.duis_http import ReceiveResponseClient, create_dsp_app
 from lastmetre.links.http_server import serve
 from lastmetre.links.keystore import KeyStoreError
+from lastmetre.links.permit_http import add_permit_route
+from lastmetre.links.permit_store import PermitStoreError, SqlitePermitStore
 from lastmetre.links.tls import client_context, server_context
 from lastmetre.links.wan import WanGateway
 
@@ -139,6 +144,8 @@ class DccSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     passphrase_file: str | None = None
     database_folder: str | None = None
     database_owner_url: str | None = None
+    permits: str | None = None
+    """A file where the serials of relay permits are kept; without it none are made."""
     hsm: HsmSettings | None = None
 
 
@@ -163,6 +170,8 @@ async def run_dcc(settings: DccSettings, ending: asyncio.Event) -> None:
         await gateway.start(settings.wan_host, settings.wan_port)
         stack.push_async_callback(gateway.close)
         app = create_dsp_app(dsp)
+        if settings.permits is not None:
+            add_permit_route(app, _permits(settings, keyring, inventory, store, stack))
         served = await stack.enter_async_context(
             serve(app, settings.duis_host, settings.duis_port, server_context(*tls))
         )
@@ -200,6 +209,25 @@ def _dsp(
             clock=lambda: int(time.time()),
             waits=Waits(wan_wait_s=settings.wan_wait_s, response_wait_s=settings.response_wait_s),
         )
+
+
+def _permits(
+    settings: DccSettings, keyring: Keyring, inventory: Inventory, store: DspStore, stack: contextlib.AsyncExitStack
+) -> Permits:
+    """The maker of relay permits, beside DUIS."""
+    assert settings.permits is not None
+    try:
+        memory = stack.enter_context(SqlitePermitStore(Path(settings.permits)))
+    except PermitStoreError as error:
+        raise ProblemError(str(error)) from error
+    return Permits(
+        broker=Broker(bytes.fromhex(settings.acb_id), keyring, keyring),
+        inventory=lambda: inventory,
+        commands=store,
+        store=memory,
+        tell=tell_line,
+        clock=lambda: int(time.time()),
+    )
 
 
 @contextlib.contextmanager

@@ -41,26 +41,35 @@ ORDER_TIMEOUT_S: Final = 45.0
 ASK_EVERY_S: Final = 0.1
 
 
-def run_demo(out: Path, *, bearer: str, as_json: bool) -> int:
+POLICIES: Final[Mapping[str, str]] = {
+    "proposed": "What the hubs accept here is SECMP0038's proposal, which was never adopted.",
+    "permit": "From a PPMID the hubs accept what they do today, and all else only with a relay permit (our addition).",
+}
+"""The settings of the hubs the story can be played under, and what is said of them."""
+
+
+def run_demo(out: Path, *, bearer: str, as_json: bool, policy: str = "proposed") -> int:
     """Play the story; returns the exit status."""
     if bearer not in {"https", "mqtt"}:
         raise ProblemError("--bearer is https or mqtt")
+    if policy not in POLICIES:
+        raise ProblemError(f"--policy is {' or '.join(POLICIES)}")
     prepare_folder(out)
     screen = Screen(as_json=as_json)
     try:
-        asyncio.run(_play(out, bearer, screen))
+        asyncio.run(_play(out, bearer, policy, screen))
     except LinkError as error:
         raise ProblemError(str(error), EXIT_FAILED) from error
     return 0
 
 
-async def _play(out: Path, bearer: str, screen: Screen) -> None:
+async def _play(out: Path, bearer: str, policy: str, screen: Screen) -> None:
     began = time.monotonic()
-    world = World(out, screen, bearer=bearer)
+    world = World(out, screen, bearer=bearer, policy=policy)
     screen.title(
         "lastmetre demo: the same sealed Commands by the SM WAN and by the customer's PPMID",
         "Supplier, DSP, hubs, meters and PPMIDs are processes on this machine; bytes, keys and checks are real.",
-        "What the hubs accept here is SECMP0038's proposal, which was never adopted.",
+        POLICIES[policy],
     )
     smki = world.make_smki()
     world.write_settings(smki)
@@ -162,6 +171,10 @@ class Story:
         screen, world = self._screen, self._world
         screen.title("5. Somebody who owns the PPMID passes the same Commands up again.")
         top_up, arm = self._done("top_up"), self._done("arm_supply", HOME_B)
+        if world.policy == "permit":
+            for home, order in ((HOME_B, arm), (HOME_A, top_up)):
+                await self._pass_up_again(home, order)
+            return
         for home, order, case in ((HOME_B, arm, "ECS44"), (HOME_A, top_up, "CS01a")):
             before = await world.at_home(home, "display")
             since = world.event_count
@@ -186,6 +199,27 @@ class Story:
             _check(before == after, f"nothing moved in home {home.letter}")
             screen.note(f"nothing moved in home {home.letter}: {after['supply']}, {pounds(after['balance'])}")
 
+    async def _pass_up_again(self, home: Home, order: dict[str, Any]) -> None:
+        """Under ``permit``: alone, the Command finds no permit; behind its own, no hand-over is left."""
+        screen, world = self._screen, self._world
+        hub = f"hub {home.letter}"
+        permits = [
+            str(event["permit"])
+            for _label, event in world.events
+            if event["event"] == "permit_offered" and event.get("order_id") == order["order_id"]
+        ]
+        before, since = await world.at_home(home, "display"), world.event_count
+        await world.at_ppmid(home, "pass-up", message=order["command"])
+        await world.until("the hub's drop", _is(hub, "hub_command_refused", reason="no-permit"), since=since)
+        since = world.event_count
+        await world.at_ppmid(home, "pass-up", message=permits[-1])
+        refusal = _is(hub, "hub_command_refused", reason="permit-refused", permit_status="no_handover_left")
+        await world.until("the hub's refusal of the old permit", refusal, since=since)
+        _check(before == await world.at_home(home, "display"), f"nothing moved in home {home.letter}")
+        screen.note(
+            f"nothing moved in home {home.letter}: no permit, no Command; its old permit ended with the Response"
+        )
+
     async def step_6(self) -> None:
         """The hub set to today's rule refuses what the proposed one carried."""
         screen, world = self._screen, self._world
@@ -193,7 +227,8 @@ class Story:
         await world.at_home(HOME_A, "set", policy="today")
         before = await world.at_home(HOME_A, "display")
         since = world.event_count
-        order = await world.order(HOME_A, "disable_supply", "ppmid", deadline_s=4)
+        # A hub that knows no permits says nothing to one: the agent waits a while before the Command follows.
+        order = await world.order(HOME_A, "disable_supply", "ppmid", deadline_s=4 if world.policy == "proposed" else 12)
         await world.until(
             "the hub's refusal", _is("hub A", "hub_command_refused", reason="code-not-allowed"), since=since
         )

@@ -208,9 +208,10 @@ class Party:
 class World:
     """Every party of the demo, on this machine, below one folder."""
 
-    def __init__(self, out: Path, screen: Screen, *, bearer: str) -> None:
+    def __init__(self, out: Path, screen: Screen, *, bearer: str, policy: str = "proposed") -> None:
         self.out = out
         self.bearer = bearer
+        self.policy = policy
         self._screen = screen
         self.events: list[tuple[str, Event]] = []
         self._changed = asyncio.Condition()
@@ -245,6 +246,8 @@ class World:
         )
         for home in HOMES:
             smki.add_all([DeviceIdentity(home.party, home.esme), TlsIdentity(home.party, home.hub)])
+            if self.policy == "permit":
+                smki.add_all([DeviceIdentity(home.party, home.hub)])
             if home.has_agent:
                 agent = f"agent-{home.letter.lower()}"
                 smki.add_all([TlsIdentity(agent, home.ppmid), RelayIdentity(agent, home.ppmid)])
@@ -300,6 +303,7 @@ class World:
                     "hub_id": home.hub.hex(),
                     "wan": home.supplier_knows_wan,
                     **({"agent_id": home.ppmid.hex()} if home.has_agent else {}),
+                    **({"permits": True} if self.policy == "permit" else {}),
                 }
                 for home in HOMES
             ],
@@ -309,6 +313,8 @@ class World:
         devices: list[dict[str, Any]] = []
         for home in HOMES:
             devices.append({"id": home.hub.hex(), "type": "CHF", "wan": home.dsp_knows_wan})
+            if home.has_agent and self.policy == "permit":
+                devices.append({"id": home.ppmid.hex(), "type": "PPMID", "hub": home.hub.hex()})
             registration = {"role": "IS", "user": SUPPLIER.hex()}
             devices.append(
                 {
@@ -327,6 +333,7 @@ class World:
             "keys": str(smki.party("dcc") / "keys"),
             "duis_port": self._ports["duis"],
             "wan_port": self._ports["wan"],
+            **({"permits": str(self.out / "state" / "dcc" / "permits.sqlite")} if self.policy == "permit" else {}),
             "tls": self._tls(smki, "dcc"),
             "user": [
                 {
@@ -355,6 +362,11 @@ class World:
             "anchors": {"supplier": SUPPLIER.hex(), "access_control_broker": ACB.hex()},
             "faceplate": {"token": self._token},
         }
+        if self.policy != "proposed":
+            state = self.out / "state" / home.party
+            settings |= {"policy": self.policy, "hub_store": str(state / "hub.sqlite")}
+        if self.policy == "permit":  # the hub checks permits with its own keys
+            settings["chf"] = {"store": str(self.out / "state" / home.party / "chf.sqlite")}
         if home.has_agent:
             settings["ppmid"] = {"id": home.ppmid.hex(), "short_address": SHORT_PPMID}
         if home.dsp_knows_wan == "good":

@@ -149,6 +149,8 @@ class _Builder:
         """The gate for relay permits, where the hub has keys to check them with."""
         settings = self._settings
         if chf is None:
+            if settings.policy == Policy.PERMIT.value:
+                raise ProblemError('policy = "permit" needs [chf]: the hub checks permits with its own keys')
             return None
         broker_id = bytes.fromhex(settings.anchors.access_control_broker)
         secret = chf.agree(self._certificate(broker_id, KeyUse.KEY_AGREEMENT).public_key)

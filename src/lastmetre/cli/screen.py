@@ -44,7 +44,11 @@ SENTENCES: Final[Mapping[str, str]] = {
     "order_unknown": "order {order} unknown: its deadline passed while it was at large",
     "order_expired_unsent": "order {order} expired unsent: {detail}",
     "response_returned_to_dcc": "order {order}: Response handed to the DCC [SRV 8.13]",
+    "relay_permit_renewed": "order {order}: another relay permit, beside the same bytes: {carrier}",
+    "supplier permit_answered": "order {order}: the agent saw the hub say of the permit: {status}",
     # DSP
+    "relay_permit_issued": "relay permit {serial} for hub {hub}: this Command, this PPMID, {life_s} s",
+    "relay_permit_refused": "no relay permit: {code} {reason}",
     "pre_command_made": "Service Request checked; Pre-Command {use_case} made",
     "command_sealed": "{use_case} checked and sealed: MAC by the access control broker",
     "command_sent_by_wan": "Command sent by SM WAN to hub {hub}",
@@ -57,6 +61,9 @@ SENTENCES: Final[Mapping[str, str]] = {
     "command_offered": "passes {use_case} up the Zigbee tunnel, byte for byte",
     "command_taken_by_tunnel": "the tunnel took it (that is all a PPMID can know)",
     "response_received": "Response {use_case} came down the tunnel",
+    "permit_offered": "passes the relay permit up, ahead of its Command",
+    "agent permit_answered": "the hub says of the permit: {status}",
+    "command_not_offered": "keeps the Command: the hub would not have it behind this permit ({permit})",
     "command_refused": "refuses what came: {reason}",
     "command_expired": "drops an expired Command",
     "button_pressed": "the customer presses: {button} [PECS03, plain Zigbee to the meter]",
@@ -64,6 +71,7 @@ SENTENCES: Final[Mapping[str, str]] = {
     "bench_message_passed_up": "passes up once more: {use_case}",
     # home
     "hub_command_forwarded": "the rule allows it: {use_case}, by {road}, goes down the meter's tunnel",
+    "hub_permit_answered": "relay permit judged: {status}",
     "hub_command_refused": "drops {use_case}, by {road}: {reason} (rule: {policy})",
     "hub_response_returned": "Response {use_case} goes back by the road its Command came",
     "meter_command_accepted": "addressee, counter, MAC{signature} right: {use_case} executed",
@@ -95,6 +103,8 @@ def use_case_words(event: Event) -> str:
         message = event.get("message") or event.get("command")
         if not isinstance(message, str):
             return str(event.get("use_case", "a message"))
+        if message.startswith("50"):
+            return "a relay permit"
         try:
             code = read_header(bytes.fromhex(message)).message_code
         except (GbcsDecodeError, ValueError):
@@ -112,6 +122,10 @@ def sentence(party: str, event: Event) -> str | None:
     values["order"] = str(event.get("order_id", "?"))[:6]
     values["device"] = str(event.get("device_id", "?"))[-2:].upper()
     values["hub"] = str(event.get("hub_id", "?"))[-2:].upper()
+    if isinstance(event.get("status"), str):
+        values["status"] = str(event["status"]).replace("_", " ")
+    if event.get("permit_status"):
+        values["reason"] = f"{event['reason']}, {str(event['permit_status']).replace('_', ' ')}"
     values["prepared"] = event.get("detail") or "a signed Service Request is stored"
     values["judged"] = _JUDGED.get(str(event.get("verdict")), "?")
     values["carrier"] = "to the PPMID's agent" if event.get("agent_id") else "to the DCC, for the SM WAN"

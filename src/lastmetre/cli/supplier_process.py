@@ -42,6 +42,7 @@ Settings, in TOML (paths are taken from the working directory; ids are 16 hexade
     wan = "none"                         # or "down", or "good"
     type = "ESME"                        # the default
     gbcs_version = "4.3"                 # the default
+    permits = false                      # true where the hub wants relay permits (its policy is "permit")
 
     [policy]                             # all optional
     redeliver_after_s = 5
@@ -74,6 +75,7 @@ from lastmetre.links.duis_http import DspClient, DuisLinkError, DuisRefused, cre
 from lastmetre.links.http_server import serve
 from lastmetre.links.keystore import Keyring, KeyStoreError
 from lastmetre.links.order_store import open_store, prepare_schema
+from lastmetre.links.permit_http import PermitClient
 from lastmetre.links.postgres import DatabaseUrls, EmbeddedPostgres
 from lastmetre.links.relay_cose import RelayKeyError, SealedOutbox, SupplierSide, load_agents, load_relay_key
 from lastmetre.links.supplier_api import create_supplier_api
@@ -84,6 +86,7 @@ from lastmetre.supplier.delivery import Delivery
 from lastmetre.supplier.desk import OrderDesk
 from lastmetre.supplier.errors import ClockBehind, CountersBehind, DspUnreachable, DspWillNotRead, SupplierError
 from lastmetre.supplier.keys import SupplierKeys
+from lastmetre.supplier.permits import PermitDesk
 from lastmetre.supplier.roads import Device, RoadPolicy, WanCoverage
 from lastmetre.supplier.worker import Worker
 
@@ -146,6 +149,8 @@ class DeviceRow(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     type: str = "ESME"
     gbcs_version: str = "4.3"
     priority_services: bool = False
+    permits: bool = False
+    """Whether its hub wants relay permits (policy ``permit``)."""
 
 
 class PolicySettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -228,7 +233,9 @@ async def run_supplier(settings: SupplierSettings, ending: asyncio.Event) -> Non
             "store": store, "keys": keys, "devices": devices, "clock": clock, "tell": tell_line,
         }  # fmt: skip
         counters = await _counters(settings, store, stack)
-        delivery = Delivery(policy=policy, **common)
+        wanted = any(device.permits for device in devices.values())
+        permits = await _permits(settings, tls, stack) if wanted else None
+        delivery = Delivery(policy=policy, permits=permits, **common)
         worker = Worker(policy=policy, dsp=Dsp(client), counters=counters, **common)
         desk = OrderDesk(new_id=lambda: uuid.uuid4().hex, counters=counters, **common)
 
@@ -245,6 +252,14 @@ async def run_supplier(settings: SupplierSettings, ending: asyncio.Event) -> Non
             "ready", party="supplier", api_port=served_api.port, receive_port=served_duis.port, bearer_port=bearer_port
         )
         await _until_ending(running, ending)
+
+
+async def _permits(
+    settings: SupplierSettings, tls: tuple[Path, Path, Path, bytes | None], stack: contextlib.AsyncExitStack
+) -> PermitDesk:
+    """The way to relay permits: the DSP's, beside DUIS."""
+    client = await stack.enter_async_context(PermitClient(settings.duis.url, client_context(*tls)))
+    return PermitDesk(client, bytes.fromhex(settings.entity_id))
 
 
 async def _counters(
@@ -367,5 +382,6 @@ def _devices(settings: SupplierSettings) -> dict[bytes, Device]:
             device_type=row.type,
             gbcs_version=row.gbcs_version,
             priority_services=row.priority_services,
+            permits=row.permits,
         )
     return devices

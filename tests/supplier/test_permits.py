@@ -1,0 +1,305 @@
+"""Relay permits at the supplier: asked for just in time at a real DSP core, renewed; the Command stays what it was."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import pytest
+
+from lastmetre.dcc.permits import LIFE_S, Permits
+from lastmetre.dcc.ports import PermitAsk, PermitRefused
+from lastmetre.dcc.sealing import Broker
+from lastmetre.links.permit_store import SqlitePermitStore
+from lastmetre.relay import Envelope, Receipt, ReceiptKind, encode_receipt
+from lastmetre.relay.permit import NO_NONCE, Answer, Permit, Status, decode_permit, encode_answer
+from lastmetre.supplier.delivery import Delivery
+from lastmetre.supplier.errors import DspUnreachable, NoPermit
+from lastmetre.supplier.permits import RENEW_BEFORE_S, PermitDesk
+from tests import dsp_world
+from tests.own_world import BROKER, CHF, ESME, PPMID, SUPPLIER
+from tests.supplier_world import SupplierWorld, supplier_world
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+NONCE = b"a nonce!"
+
+
+class PermitWire:
+    """The wire to the DSP's maker of permits."""
+
+    def __init__(self, world: SupplierWorld, store: SqlitePermitStore) -> None:
+        self.world = world
+        self.asked: list[PermitAsk] = []
+        self.fails: Exception | None = None
+        self.forge: bytes | None = None
+        self.permits = Permits(
+            broker=Broker(BROKER, dsp_world.BrokerKeys(), dsp_world.EveryCertificate()),
+            inventory=lambda: world.dsp.inventory,
+            commands=world.dsp.store,
+            store=store,
+            tell=world.told,
+            clock=lambda: world.clock.ms // 1000,
+        )
+
+    async def permit(
+        self, request_id: str, digest: bytes, carrier_id: bytes, not_after: int, hub_nonce: bytes | None
+    ) -> bytes:
+        """As in the port."""
+        if self.fails is not None:
+            raise self.fails
+        ask = PermitAsk(request_id, digest, carrier_id, not_after=not_after, hub_nonce=hub_nonce)
+        self.asked.append(ask)
+        try:
+            made = self.permits.issue(SUPPLIER, ask).permit
+        except PermitRefused as refused:
+            raise NoPermit(refused.code) from refused
+        return self.forge or made
+
+
+class PermitWorld:
+    """A supplier whose hub A wants permits."""
+
+    def __init__(self, world: SupplierWorld, store: SqlitePermitStore) -> None:
+        self.world = world
+        self.wire = PermitWire(world, store)
+        self.restart()
+
+    def restart(self) -> None:
+        """A new process: what was known of permits is forgotten."""
+        world = self.world
+        devices = {device_id: replace(device, permits=True) for device_id, device in world.devices.items()}
+        world.delivery = Delivery(
+            store=world.store,
+            keys=world.keys,
+            devices=devices,
+            policy=world.policy,
+            clock=world.clock,
+            tell=world.told,
+            permits=PermitDesk(self.wire, SUPPLIER),
+        )
+
+    async def handed_on(self) -> tuple[str, Envelope]:
+        """An order, and the envelope the agent has stored."""
+        order_id = await self.world.place()
+        await self.world.work()
+        envelope = await self.world.poll()
+        assert envelope is not None
+        await self.world.say(envelope, ReceiptKind.TAKEN)
+        return order_id, envelope
+
+    async def hub_says(
+        self, envelope: Envelope, status: Status, *, clock: bool = True, nonce: bytes = NO_NONCE
+    ) -> None:
+        """The agent passes the hub's record on."""
+        now = self.world.clock.ms // 1000
+        record = encode_answer(Answer(status, clock, 1, now, nonce))
+        digest = hashlib.sha256(envelope.command).digest()
+        receipt = Receipt(envelope.order_id, ReceiptKind.PERMIT_ANSWERED, now, digest, permit_answer=record)
+        await self.world.delivery.receipt(PPMID, encode_receipt(receipt))
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Iterator[PermitWorld]:
+    """The world."""
+    with _home(tmp_path) as one:
+        yield one
+
+
+@contextmanager
+def _home(path: Path) -> Iterator[PermitWorld]:
+    with supplier_world(path) as world, SqlitePermitStore(path / "permits.sqlite") as store:
+        yield PermitWorld(world, store)
+
+
+def read(envelope: Envelope | None) -> Permit:
+    """The permit in an envelope."""
+    assert envelope is not None
+    assert envelope.permit is not None
+    permit = decode_permit(envelope.permit)
+    assert isinstance(permit, Permit)
+    return permit
+
+
+def test_the_permit_is_made_when_the_agent_asks(home: PermitWorld) -> None:
+    """Not at sealing: at the agent's poll. It names the Command, which is what was sealed; it is kept and audited."""
+
+    async def story() -> None:
+        order_id = await home.world.place()
+        await home.world.work()
+        assert home.wire.asked == []
+        home.world.clock.pass_s(600)
+        envelope = await home.world.poll()
+        permit = read(envelope)
+        assert envelope is not None
+        assert (permit.hub_id, permit.target_id, permit.carrier_id) == (CHF, ESME, PPMID)
+        assert permit.issued_at == home.world.clock.ms // 1000
+        order = await home.world.order(order_id)
+        assert (envelope.command, permit.digest) == (order.command, hashlib.sha256(order.command).digest())
+        assert "relay_permit" in await home.world.names(order_id)
+        entry = (await home.world.store.audit(0, 100))[-1].entry
+        assert [name for name, _ in entry.documents] == ["relay_permit"]
+
+    asyncio.run(story())
+
+
+def test_a_hub_that_wants_none_gets_none(tmp_path: Path) -> None:
+    """Without the setting nobody is asked and the envelope is as it was."""
+
+    async def story() -> None:
+        with supplier_world(tmp_path) as world:
+            await world.place()
+            await world.work()
+            envelope = await world.poll()
+            assert envelope is not None
+            assert envelope.permit is None
+
+    asyncio.run(story())
+
+
+def test_without_a_permit_nothing_leaves(home: PermitWorld) -> None:
+    """The DSP is down, refuses, or gives another's permit: the order stays sealed and says why, then goes."""
+
+    async def story() -> None:
+        order_id = await home.world.place()
+        await home.world.work()
+        for failure, why in (
+            (DspUnreachable("no route"), "no route"),
+            (NoPermit("not-registered"), "not-registered"),
+        ):
+            home.wire.fails = failure
+            home.world.clock.pass_s(60)
+            assert await home.world.poll() is None
+            order = await home.world.order(order_id)
+            assert (order.state.value, order.attempts) == ("sealed", ())
+            assert why in order.why
+        home.wire.fails, home.wire.forge = None, b"\x50" * 128
+        home.world.clock.pass_s(60)
+        assert await home.world.poll() is None
+        home.wire.forge = None
+        assert await home.world.poll() is None, "it does not ask again at once"
+        home.world.clock.pass_s(60)
+        assert read(await home.world.poll()).target_id == ESME
+        assert (await home.world.order(order_id)).why == ""
+
+    asyncio.run(story())
+
+
+def test_a_repeat_carries_the_same_permit(home: PermitWorld) -> None:
+    """An envelope nobody acknowledged goes again with the permit it had; the DSP is asked once."""
+
+    async def story() -> None:
+        order_id = await home.world.place()
+        await home.world.work()
+        first = await home.world.poll()
+        home.world.clock.pass_s(30)
+        again = await home.world.poll()
+        assert first is not None
+        assert again is not None
+        assert (again.permit, again.command) == (first.permit, first.command)
+        assert len(home.wire.asked) == 1
+        assert (await home.world.names(order_id)).count("relay_permit") == 1
+
+    asyncio.run(story())
+
+
+def test_it_is_renewed_before_it_ends(home: PermitWorld) -> None:
+    """The agent has the Command and has not passed it up: a new permit shortly before the old one's end."""
+
+    async def story() -> None:
+        _order_id, envelope = await home.handed_on()
+        home.world.clock.pass_s(LIFE_S - RENEW_BEFORE_S - 1)
+        assert await home.world.poll() is None
+        home.world.clock.pass_s(1)
+        again = await home.world.poll()
+        assert again is not None
+        assert (again.order_id, again.command) == (envelope.order_id, envelope.command)
+        assert read(again).serial == read(envelope).serial + 1
+        await home.world.say(again, ReceiptKind.TAKEN_BY_TUNNEL)
+        home.world.clock.pass_s(LIFE_S)
+        assert await home.world.poll() is None, "the hub has it: no permit is needed"
+
+    asyncio.run(story())
+
+
+def test_a_nonce_is_answered_at_once(home: PermitWorld) -> None:
+    """The hub knows no time: its nonce goes to the DSP, and the next envelope carries a permit that answers it."""
+
+    async def story() -> None:
+        order_id, envelope = await home.handed_on()
+        await home.hub_says(envelope, Status.TIME, clock=False)
+        assert await home.world.poll() is None
+        await home.hub_says(envelope, Status.NONCE, clock=False, nonce=NONCE)
+        assert read(await home.world.poll()).hub_nonce == NONCE
+        assert await home.world.poll() is None
+        (attempt,) = (await home.world.order(order_id)).attempts
+        assert attempt.said == "the hub gave a nonce for its next permit"
+
+    asyncio.run(story())
+
+
+def test_a_refusal_that_another_permit_mends(home: PermitWorld) -> None:
+    """Time, void, used up: another permit after a pause that grows; the order's state is what it was."""
+
+    async def story() -> None:
+        order_id, envelope = await home.handed_on()
+        for status, pause_s in ((Status.TIME, 5), (Status.VOID, 10), (Status.NO_HANDOVER_LEFT, 30)):
+            await home.hub_says(envelope, status)
+            home.world.clock.pass_s(pause_s - 1)
+            assert await home.world.poll() is None
+            home.world.clock.pass_s(1)
+            assert read(await home.world.poll()).hub_nonce is None
+        assert await home.world.state(order_id) == "at_large"
+
+    asyncio.run(story())
+
+
+def test_a_refusal_that_nothing_mends_is_told(home: PermitWorld) -> None:
+    """Its MAC is wrong: no further permit; the attempt says what the agent saw, the order ends by nothing but proof."""
+
+    async def story() -> None:
+        order_id, envelope = await home.handed_on()
+        await home.hub_says(envelope, Status.MAC)
+        home.world.clock.pass_s(120)
+        assert await home.world.poll() is None
+        order = await home.world.order(order_id)
+        assert order.state.value == "at_large"
+        assert order.attempts[0].said == "the hub refused its permit: mac"
+        assert home.world.told.of("permit_answered")[0]["status"] == "mac"
+
+    asyncio.run(story())
+
+
+def test_after_a_restart_the_agent_gets_a_new_one(home: PermitWorld) -> None:
+    """What was known of permits is gone: whatever the agent holds is taken to be old."""
+
+    async def story() -> None:
+        _order_id, envelope = await home.handed_on()
+        home.restart()
+        assert read(await home.world.poll()).serial == read(envelope).serial + 1
+        assert await home.world.poll() is None
+
+    asyncio.run(story())
+
+
+def test_no_permit_after_the_deadline(home: PermitWorld) -> None:
+    """A permit never outlives the order, and none is asked for past it."""
+
+    async def story() -> None:
+        await home.world.place(deadline_s=100)
+        await home.world.work()
+        envelope = await home.world.poll()
+        permit = read(envelope)
+        assert envelope is not None
+        assert permit.not_after == permit.hold_until == envelope.expires_at
+        await home.world.say(envelope, ReceiptKind.TAKEN)
+        home.world.clock.pass_s(100)
+        assert await home.world.poll() is None
+        assert len(home.wire.asked) == 1
+
+    asyncio.run(story())
