@@ -64,4 +64,22 @@ def _level(state: MeterState, number: int, level: int, selector: int, now: int, 
     output, given = controller_levels(state, number, now)
     if limit:
         level = min(level, given if selector & INPUT else output)
-    return Controller(output, level, at) if selector & INPUT else Controller(level, given, at)
+    marked = (selector >> 8) & 0xFF if limit else 0
+    return Controller(output, level, at, marked) if selector & INPUT else Controller(level, given, at, marked)
+
+
+def limits_ended(before: MeterState, after: MeterState) -> tuple[MeterState, tuple[tuple[int, int, int], ...]]:
+    """Limits that ended between two states, by time or because something else was commanded (ECS102).
+
+    Each with its controller octet, its level, and when.
+    """
+    ended = []
+    controllers = list(after.controllers)
+    for place, (old, new) in enumerate(zip(before.controllers, after.controllers, strict=True)):
+        over = new == old and new.limit and new.until_at <= after.updated_at
+        if old.limit and (over or new != old):
+            level = old.input_level if (old.limit << 8) & INPUT else old.output_level
+            ended.append((old.limit, level, old.until_at if over else after.updated_at))
+        if over:
+            controllers[place] = replace(new, limit=0)
+    return replace(after, controllers=tuple(controllers)), tuple(ended)

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Final
 
 from lastmetre.gbcs.acceptance import Accepted, Reason, Refused, accept_command
 from lastmetre.gbcs.asn1 import Asn1, DeviceType, encode_asn1
-from lastmetre.gbcs.axdr import OctetString, Structure, Unsigned, encode_data
+from lastmetre.gbcs.axdr import BitString, OctetString, Structure, Unsigned, encode_data
 from lastmetre.gbcs.catalogue import Lane, Role, UseCaseKind, catalogue
 from lastmetre.gbcs.certificates import Certificate, CertificateRefused, Usage, parse_certificate
 from lastmetre.gbcs.datetimes import date_time_from_unix
@@ -37,11 +37,14 @@ from lastmetre.gbcs.message import OtherInformation
 from lastmetre.gbcs.protect import CryptoRefused, encrypt_attribute, encryption_key
 from lastmetre.gbcs.utrn import Utrn, UtrnRefused, check_utrn, complete_counter
 from lastmetre.home import attributes as cosem
+from lastmetre.home import code_guard
+from lastmetre.home.attributes import Attribute, parse_attribute
 from lastmetre.home.calendars import since_2000
+from lastmetre.home.controllers import limits_ended
 from lastmetre.home.identity import GENERIC_CRITICAL_ALERT
 from lastmetre.home.items import Order, execute_items, protection_parameters
 from lastmetre.home.load import no_load
-from lastmetre.home.metering import BillingUpdated, CameIntoForce, CommandDue, live_through
+from lastmetre.home.metering import BillingUpdated, CameIntoForce, CommandDue, VoltageEvent, live_through
 from lastmetre.home.money import PENNY, pay_in, select_emergency_credit
 from lastmetre.home.objects.logs import BY_NAME, Line
 from lastmetre.home.objects.use_case_items import belongs
@@ -72,9 +75,19 @@ FUTURE_DATED: Final = 0x00CC
 NOT_SUPPORTED: Final = 0x0120
 BILLING_LOG: Final = 0x0061
 CONTROLLER_LIMITED: Final = 0x0121
+CONTROLLER_FREE: Final = 0x0122
+OUTAGE_RESTORED: Final = 0x0067
+GENERIC_ALERT: Final = 0x1001
 """Message codes of Alerts (gbcs-messages 10.1)."""
 _DONE: Final = 0x8F66
-_BILLING_UPDATED, _LIMITED = 0x8F0A, 0x8F86
+_BILLING_UPDATED, _LIMITED, _LIMIT_ENDED = 0x8F0A, 0x8F86, 0x8F87
+_CREDIT_ADDED_LOCALLY: Final = 0x810E
+_OUTAGE, _LONG_OUTAGE, _LONG_OUTAGE_S = 0x8F35, 0x8F36, 180
+"""An outage and one of three minutes or more (the published ECS80 has the second for nine minutes; else INFERENCE)."""
+_BY_WAN, _LOG = 11, 14
+"""Event behaviours: numbers of their objects (ECS25a, ECS25a3)."""
+UNSENT_MAX: Final = 32
+"""Non-critical Alerts kept until the next tick; a restart loses them (DESIGN CHOICE)."""
 _UNEXPECTED: Final = 0x8F60
 """Security log code of a refusal that has no Alert code of its own (INFERENCE)."""
 _NOT_AUTHENTIC, _OTHER_DEVICE, _ABOVE_MAXIMUM, _ABOVE_BALANCE = 0x8F63, 0x8F64, 0x8F5B, 0x8F47
@@ -110,6 +123,7 @@ class Esme:
         self._load = load
         self._faults = faults or {}
         self._own = OwnCommands(identity, self.own_kind, new_key, self._faults)
+        self._unsent: list[bytes] = []
         saved = store.load()
         self.state = decode_state(saved) if saved is not None else new
         if saved is None:
@@ -145,6 +159,8 @@ class Esme:
 
     def receive(self, data: bytes, now: int) -> list[bytes]:
         """Judge one message; execute it once if it is accepted. ``now`` is UTC, Unix seconds."""
+        if self.state.dark_since:
+            return []
         fallen_due = self.tick(now)
         verdict = accept_command(data, self)
         if isinstance(verdict, Accepted):
@@ -158,12 +174,16 @@ class Esme:
     def tick(self, now: int) -> list[bytes]:
         """Let time pass until ``now``; the Alerts for what fell due. Saved if there are any, else with what follows."""
         before = self.state
+        if before.dark_since:
+            return []
         state, signals = live_through(before, now + before.clock.offset_s, self._load)
-        alerts: list[bytes] = []
+        alerts, self._unsent = self._unsent, []
         for signal in signals:
             state, alert = self._answer_signal(state, signal)
             alerts += [alert] if alert else []
-        if signals:
+        state, ended = self._limits_ended(before, state)
+        alerts += ended
+        if signals or ended:
             self._keep(state)
         else:
             self.state = state
@@ -175,6 +195,60 @@ class Esme:
     def save(self) -> None:
         """Keep what time has changed, before the process ends."""
         self._keep(self.state)
+
+    def power_lost(self, now: int) -> None:
+        """The mains are gone: nothing flows, nothing is answered."""
+        self.tick(now)
+        if not self.state.dark_since:
+            self._keep(replace(self.state, dark_since=self.state.updated_at))
+
+    def power_restored(self, now: int) -> list[bytes]:
+        """The mains are back: the outage is logged, and told with its two ends (ECS80)."""
+        state = self.state
+        if not state.dark_since:
+            return []
+        start, end = state.dark_since, now + state.clock.offset_s
+        # The registers stand still, but the time that passed counts for charges and logs.
+        state, signals = live_through(replace(state, dark_since=0), end, no_load)
+        alerts = []
+        for signal in signals:
+            state, alert = self._answer_signal(state, signal)
+            alerts += [alert] if alert else []
+        code = _LONG_OUTAGE if end - start >= _LONG_OUTAGE_S else _OUTAGE
+        state = state.with_line("power_events", (since_2000(end), code, max(0, end - start)))
+        times = (OctetString(date_time_from_unix(start)), OctetString(date_time_from_unix(end)))
+        state, alert = self._alert(state, code, *times, other=OtherInformation(OUTAGE_RESTORED), at=end)
+        self._keep(state)
+        return [*alerts, alert] if alert else alerts
+
+    def _event(self, state: MeterState, code: int, at: int, role: Role = Role.SUPPLIER) -> MeterState:
+        """A non-critical event: logged, and told with the next tick, as its behaviours say (ECS25a, ECS25b)."""
+        channel = 30 if role is Role.SUPPLIER else 33
+        if _behaves(state, channel, _LOG, code):
+            state = self._note(state, code, at)
+        if _behaves(state, channel, _BY_WAN, code):
+            counter = state.alert_counter + 1
+            notification = DataNotification(counter & 0xFFFFFF, code, date_time_from_unix(at))
+            content = encode_data_notification(notification)
+            alert = self._identity.mac_alert(counter, GENERIC_ALERT, role, content)
+            if alert is not None:
+                self._unsent = [*self._unsent, alert][-UNSENT_MAX:]
+                state = replace(state, alert_counter=counter)
+        return state
+
+    def _limits_ended(self, before: MeterState, state: MeterState) -> tuple[MeterState, list[bytes]]:
+        """ECS102: a load controller's limit ended, or something else was commanded meanwhile."""
+        state, ended = limits_ended(before, state)
+        alerts: list[bytes] = []
+        for controller, level, at in ended:
+            extra = Unsigned(controller), Unsigned(level)
+            state, alert = self._alert(state, _LIMIT_ENDED, *extra, other=OtherInformation(CONTROLLER_FREE), at=at)
+            alerts += [alert] if alert else []
+        return state, alerts
+
+    def customer_pin(self, pin: bytes) -> None:
+        """The customer hides the balance behind a PIN of four digits; ECS14 takes it away, empty does too."""
+        self._become(self.state.with_attribute(cosem.PRIVACY_PIN, OctetString(pin[:4])))
 
     def customer_enable(self) -> bool:
         """The customer asks for supply, at the meter or at the PPMID (PECS03); whether that switched it on."""
@@ -192,20 +266,31 @@ class Esme:
         A code that is not authentic, or whose counter was used, is noted and changes nothing else (reference: han 2.5).
         """
         state = self.state
+        if code_guard.is_suspended(state, state.updated_at):
+            self._become(self._event(state, code_guard.REJECTED, state.updated_at))
+            return False
         code = self._read_code(digits.encode("ascii", "replace"), 0)
         if code is None or state.counters.refuses_utrn(code[0]):
-            self._become(self._note(state, _NOT_AUTHENTIC, state.updated_at))
+            state, suspended = code_guard.wrong(self._note(state, _NOT_AUTHENTIC, state.updated_at), state.updated_at)
+            self._become(self._event(state, code_guard.SUSPENDED, state.updated_at) if suspended else state)
             return False
-        state = replace(state, counters=state.counters.with_utrn(code[0]))
+        state = code_guard.right(replace(state, counters=state.counters.with_utrn(code[0])))
         state, result = self._credit(state, code[1])
+        if result == AccessResult.SUCCESS:
+            state = self._event(state, _CREDIT_ADDED_LOCALLY, state.updated_at)
         self._become(state)
         return result == AccessResult.SUCCESS
 
-    def display(self) -> dict[str, str | int]:
-        """What the meter's display shows."""
+    def display(self, pin: bytes = b"") -> dict[str, str | int]:
+        """What the meter's display shows; the balance only to who knows the privacy PIN, where one is set."""
+        held = self.state.read(cosem.PRIVACY_PIN)
+        hidden = isinstance(held, OctetString) and bool(held.value) and held.value != pin
+        shown = {} if hidden else {"balance": self.state.balance}
+        texts = {"message": cosem.MESSAGE, "supplier": cosem.SUPPLIER_NAME, "telephone": cosem.SUPPLIER_PHONE}
         return {
             "supply": self.state.supply.words,
-            "balance": self.state.balance,
+            **shown,
+            **{name: _text(self.state, attribute) for name, attribute in texts.items()},
             "emergency_credit_limit": self.state.number(cosem.EMERGENCY_CREDIT_LIMIT),
             "disablement_threshold": self.state.number(cosem.DISABLEMENT_THRESHOLD),
         }
@@ -253,6 +338,8 @@ class Esme:
             content = encode_asn1(Asn1(answer))
         anchors = self.trust_anchors
         identity = self._identity
+        state, ended = self._limits_ended(before, state)
+        alerts += ended
         self._keep(state)
         when = date_time_from_unix(self.state.updated_at)
         response = identity.response(accepted, content, when, own_counter=own_counter, trust_anchors=anchors)
@@ -360,6 +447,8 @@ class Esme:
                 )  # fmt: skip
             case BillingUpdated(line=line, at=at):
                 return self._billing_alert(self._note(state, _BILLING_UPDATED, at), line, at)
+            case VoltageEvent(code=code, at=at):
+                return self._event(state, code, at, Role.NETWORK_OPERATOR), None
             case CommandDue(command=command):
                 state, due_alert, code = self._own.execute_due(state, command, clock_set=_is_clock_set(state))
                 return self._note(state, code, command.at), due_alert
@@ -470,6 +559,17 @@ class Esme:
         if state.balance + amount > state.number(cosem.MAX_BALANCE):
             return self._note(state, _ABOVE_BALANCE, state.updated_at), _OTHER_REASON
         return pay_in(state, amount, state.updated_at), AccessResult.SUCCESS
+
+
+def _behaves(state: MeterState, channel: int, number: int, code: int) -> bool:
+    """Whether an event's bit is set in a behaviour: the bit of its code's low octet, the last one being 0 (B10)."""
+    held = state.read(parse_attribute(f"1/0-{channel}:97.98.{number + 4}#2"))
+    return isinstance(held, BitString) and bool(int.from_bytes(held.value, "big") >> (code & 0xFF) & 1)
+
+
+def _text(state: MeterState, attribute: Attribute) -> str:
+    held = state.read(attribute)
+    return held.value.decode("utf-8", "replace") if isinstance(held, OctetString) else ""
 
 
 def _is_clock_set(state: MeterState) -> bool:

@@ -82,7 +82,17 @@ class CommandDue:
     command: PendingCommand
 
 
-Signal = CameIntoForce | BillingUpdated | CommandDue
+@dataclass(frozen=True, slots=True)
+class VoltageEvent:
+    """The mean voltage of a phase left its thresholds."""
+
+    code: int
+    at: int
+
+
+VOLTAGE_HIGH, VOLTAGE_LOW = 0x8002, 0x8006
+"""Non-critical events of the network operator's (from memory of the public code lists: INFERENCE)."""
+Signal = CameIntoForce | BillingUpdated | CommandDue | VoltageEvent
 
 
 def live_through(state: MeterState, until: int, load: LoadProfile) -> tuple[MeterState, tuple[Signal, ...]]:
@@ -109,7 +119,7 @@ def _step(state: MeterState, end: int, load: LoadProfile, signals: list[Signal])
         flow = Flow(active_export=0, voltages=flow.voltages)
     state = _count(state, flow, start, end)
     state = _watch_power(state, end)
-    state = _watch_voltage(state, flow, end)
+    state = _watch_voltage(state, flow, end, signals)
     if end % HALF_HOUR_S == 0:
         state = _half_hour(state, end)
     if end % DAY_S == 0:
@@ -239,18 +249,27 @@ def _watch_power(state: MeterState, at: int) -> MeterState:
     return state
 
 
-def _watch_voltage(state: MeterState, flow: Flow, end: int) -> MeterState:
-    """The mean voltage of each phase: logged at the end of its period, counted when below or above its thresholds."""
+def _watch_voltage(state: MeterState, flow: Flow, end: int, signals: list[Signal]) -> MeterState:
+    """The mean voltage of each phase: logged at the end of its period, counted when below or above its thresholds.
+
+    An excursion is told when it begins, whatever the phase.
+    """
     for base, voltage in zip(PHASE_BASES, flow.voltages, strict=False):
         period = state.number(attribute_at(7, f"1-0:{base}.24.0", 4))
         if not period or end // period == state.updated_at // period:
             continue
         state = state.with_line(f"voltage_{base}", (since_2000(end), voltage))
-        for threshold, counter, beyond in ((31, 32, -1), (35, 36, 1)):
+        for threshold, counter, beyond, code in ((31, 32, -1, VOLTAGE_LOW), (35, 36, 1, VOLTAGE_HIGH)):
             limit = state.number(attribute_at(1, f"1-0:{base}.{threshold}.0.4", 2))
+            lasts = code in state.voltage_events
             if (voltage - limit) * beyond > 0:
                 count = attribute_at(3, f"1-0:{base}.{counter}.0.4", 2)
                 state = state.with_number(count, state.number(count) + 1)
+                if not lasts:
+                    signals.append(VoltageEvent(code, end))
+                    state = replace(state, voltage_events=(*state.voltage_events, code))
+            elif lasts:
+                state = replace(state, voltage_events=tuple(each for each in state.voltage_events if each != code))
     return state
 
 

@@ -65,11 +65,15 @@ class OwnMemory:
     """Devices it was made with as partners, and parted from by Command."""
     firmware_version: bytes = b"\x00\x00\x00\x01"
     images: tuple[Image, ...] = ()
+    wrong_codes: int = 0
+    """Wrong top-up codes typed in since the last right one (``code_guard``)."""
+    codes_suspended_until: int = 0
 
 
 OWN_FIELDS: Final = (
     "counters", "alert_counter", "pending_commands", "cells", "authorities", "issued_keys", "device_certificates",
     "device_keys", "joined", "partner_certificates", "unjoined", "firmware_version", "images",
+    "wrong_codes", "codes_suspended_until",
 )  # fmt: skip
 
 

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 SECURITY_LOG_SIZE: Final = 100
 """Entries kept; the oldest goes first."""
-STATE_VERSION: Final = 3
+STATE_VERSION: Final = 4
 
 
 MONEY_MAX: Final = (1 << 31) - 1
@@ -132,6 +132,8 @@ class Controller:
     output_level: int = 0
     input_level: int = 0
     until_at: int = 0
+    limit: int = 0
+    """The octet that names controller and side in ECS101 and ECS102, while a load controller's limit holds; else 0."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,6 +163,10 @@ class MeterState(OwnMemory):
     """Whether the meter has a second element."""
     updated_at: int = 0
     """Until when time has been lived through; 0 before the first time."""
+    dark_since: int = 0
+    """Since when the mains are gone; 0 while they are there."""
+    voltage_events: tuple[int, ...] = ()
+    """Alert codes of the voltage excursions that last."""
 
     def read(self, attribute: Attribute) -> Data | None:
         """A stored attribute's value, or ``None`` where the meter stores no such attribute."""
@@ -236,7 +242,7 @@ class MeterState(OwnMemory):
 
 _PLAIN: Final = (
     "balance", "security_log", "account", "registers", "clock", "pending", "controllers", "load_limit", "twin",
-    "updated_at",
+    "updated_at", "dark_since", "voltage_events",
 )  # fmt: skip
 """Fields that go to the store as they are."""
 
@@ -255,6 +261,8 @@ class _Plain:
     load_limit: LoadLimit
     twin: bool
     updated_at: int
+    dark_since: int
+    voltage_events: tuple[int, ...]
 
 
 def encode_state(state: MeterState) -> bytes:

@@ -49,7 +49,7 @@ QUIET_COMMANDS: Final = frozenset(
     }
 )  # fmt: skip
 
-NEW_BEHAVIOURS: Final = {0x810E: 0x03, 0x8154: 0x03, 0x8155: 0x03}
+NEW_BEHAVIOURS: Final = {0x810E: 0x03, 0x8154: 0x03, 0x8155: 0x03, 0x81C4: 0x03, 0x81C5: 0x03}
 """What a new meter does about the non-critical events it knows: it logs them. DESIGN CHOICE."""
 
 TopUp: TypeAlias = Callable[[GasState, bytes, int], tuple[GasState, int | None]]

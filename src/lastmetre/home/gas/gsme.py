@@ -54,11 +54,13 @@ from lastmetre.gbcs.protect import CryptoRefused, encrypt_attribute, encryption_
 from lastmetre.gbcs.utrn import Utrn, UtrnRefused, check_utrn, complete_counter
 from lastmetre.gbcs.zcl import DefaultResponse, ZclCommand, encode_zcl
 from lastmetre.han import Reported
+from lastmetre.home import code_guard
 from lastmetre.home.gas import attributes as zcl
 from lastmetre.home.gas import history, money
 from lastmetre.home.gas.components import (
     FAILURE,
     FROM_SERVER,
+    NEW_BEHAVIOURS,
     QUIET,
     Context,
     execute,
@@ -100,6 +102,8 @@ EXECUTED, EXECUTION_FAILED = 0x8F66, 0x8F67
 GENERIC_CRITICAL_ALERT: Final = 0x1000
 COUNTER_OF_COMMAND: Final = frozenset({0x00A0, 0x00C4})
 """Codes whose secret answers to an unknown party are under the Command's own counter (gbcs-messages 11.3, 17.2)."""
+GENERIC_ALERT: Final = 0x1001
+LOG_ACTION, PUSH_BY_WAN = 0x07, 0x08
 CLOCK_NEVER_SET: Final = 0x01
 CLOCK_DOUBTFUL: Final = 0x02
 """Clock status, and the result of GCS28, for a time that could not be set."""
@@ -133,6 +137,7 @@ class Gsme:
         self._tell = tell
         self._faults = faults or {}
         self._own = OwnCommands(identity, self.own_kind, new_key, self._faults, dict(partners or {}))
+        self._unsent: list[bytes] = []
         saved = store.load()
         self.state = decode_state(saved) if saved is not None else new
         if saved is None:
@@ -327,7 +332,24 @@ class Gsme:
         )
         self._tell_changes(before)
         self._tell("meter_answered", device_id=self.entity_id.hex(), message=response.hex())
-        return [response]
+        unsent, self._unsent = self._unsent, []
+        return [response, *unsent]
+
+    def _event(self, state: GasState, code: int, at: int) -> GasState:
+        """A non-critical event: logged and told as its behaviour says (GCS20; bits as in Smart Energy: INFERENCE)."""
+        behaviour = {**NEW_BEHAVIOURS, **state.behaviours}.get(code, 0)
+        if behaviour & LOG_ACTION == EVENT_LOG:
+            state = state.noting(EVENT_LOG, code, at)
+        return self._pushed(state, code, at, behaviour)
+
+    def _pushed(self, state: GasState, code: int, at: int, behaviour: int) -> GasState:
+        if not behaviour & PUSH_BY_WAN:
+            return state
+        counter = state.alert_counter + 1
+        content = encode_gbz_alert(GbzAlert(code, zigbee_from_unix(at)))
+        alert = self._identity.mac_alert(counter, GENERIC_ALERT, Role.SUPPLIER, content)
+        self._unsent += [] if alert is None else [alert]
+        return replace(state, alert_counter=counter)
 
     def _own_counter(self, header: GroupingHeader) -> int | None:
         """A counter of the meter's own, for data encrypted to a party whose certificate came along (11.3)."""
@@ -471,7 +493,23 @@ class Gsme:
         supplier = self.trust_anchors.get((Role.SUPPLIER, KeyUse.PREPAYMENT))
         if supplier is None or supplier.entity_id is None:
             return state, None
+        at = self.clock(now)
+        if originator_counter is None and code_guard.is_suspended(state, at):
+            return self._event(state, code_guard.REJECTED, at), None
+        state_, amount = self._credit_code(state, digits, originator_counter, supplier, at)
+        if originator_counter is not None:
+            return state_, amount
+        if amount is None:
+            state_, suspended = code_guard.wrong(state_, at)
+            return self._event(state_, code_guard.SUSPENDED, at) if suspended else state_, None
+        behaviour = state.behaviours.get(money.CREDIT_ADDED_LOCALLY, 0)
+        return self._pushed(code_guard.right(state_), money.CREDIT_ADDED_LOCALLY, at, behaviour), amount
+
+    def _credit_code(
+        self, state: GasState, digits: bytes, originator_counter: int | None, supplier: Certificate, at: int
+    ) -> tuple[GasState, int | None]:
         given = 0 if originator_counter is None else originator_counter >> 32
+        assert supplier.entity_id is not None
         try:
             utrn = Utrn.parse(digits.decode("ascii", "replace"))
             counter = complete_counter(utrn.counter_bits, max(self.state.counters.utrn_highest, given))
@@ -490,11 +528,11 @@ class Gsme:
         # The cache of before: a CS01b Command's counter is in the state's already.
         if self.state.counters.refuses_utrn(counter) or not money.fits(state, amount):
             return state, None
-        state = history.paid(state, digits, amount, self.clock(now))
-        state = money.credit(state, amount, self.clock(now), is_payment=True)
+        state = history.paid(state, digits, amount, at)
+        state = money.credit(state, amount, at, is_payment=True)
         if originator_counter is None:
             state = replace(state, counters=state.counters.with_utrn(counter))
-            state = money.note_local_credit(state, self.clock(now))
+            state = money.note_local_credit(state, at)
         return state, amount
 
     def _encrypted(self, header: GroupingHeader, answers: Gbz) -> Gbz:
