@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from enum import IntEnum, StrEnum
 from hashlib import sha256
+from struct import Struct
 from typing import Final, NoReturn
 
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -23,7 +24,8 @@ from lastmetre.gbcs.errors import GbcsDecodeError, GbcsValueError
 
 _ALGORITHM_ID: Final = bytes.fromhex("60857406080300")
 """The KDF's algorithm identifier, exactly as GBCS has it: its third and fourth octets are 74 06."""
-_ITERATION: Final = (1).to_bytes(4, "big")
+_ITERATION: Final = 1
+_KDF_INPUT = Struct(">I32s7s8sBBQ8s")
 KEY_SIZE: Final = 16
 POINT_SIZE: Final = 65
 POINT_UNCOMPRESSED: Final = 0x04
@@ -90,17 +92,15 @@ def derive_key(secret: SharedSecret, *, originator_id: bytes, label: int, counte
     """
     if len(originator_id) != 8 or len(recipient_id) != 8:
         raise GbcsValueError("an entity identifier has 8 octets")
-    material = b"".join(
-        (
-            _ITERATION,
-            secret._z,  # noqa: SLF001 - this is the one place a secret is used
-            _ALGORITHM_ID,
-            originator_id,
-            b"\x09",
-            label.to_bytes(1, "big"),
-            counter.to_bytes(8, "big"),
-            recipient_id,
-        )
+    material = _KDF_INPUT.pack(
+        _ITERATION,
+        secret._z,  # noqa: SLF001 - this is the one place a secret is used
+        _ALGORITHM_ID,
+        originator_id,
+        9,
+        label,
+        counter,
+        recipient_id,
     )
     return sha256(material).digest()[:KEY_SIZE]
 

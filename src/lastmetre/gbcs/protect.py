@@ -17,7 +17,7 @@ from typing import Final
 from cryptography.exceptions import InvalidSignature, InvalidTag
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature, encode_dss_signature
+from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
@@ -44,7 +44,8 @@ ENCRYPTED_START: Final = bytes.fromhex("3100000000")
 _IV_END: Final = bytes(4)
 _DF: Final = bytes((TAG_GENERAL_SIGNING,))
 _SIGNATURE_LENGTH: Final = bytes((SIGNATURE_SIZE,))
-_ORDER: Final = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
+_ORDER: Final = bytes.fromhex("FFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551")
+_ZERO: Final = bytes(32)
 """The order of P-256: r and s lie between 1 and one less than this."""
 _SHA256: Final = ec.ECDSA(hashes.SHA256())
 _SHA256_DETERMINISTIC: Final = ec.ECDSA(hashes.SHA256(), deterministic_signing=True)
@@ -69,14 +70,15 @@ def gmac_tag(key: bytes, iv: bytes, covered: bytes) -> bytes:
 
 def mac_of(df: bytes, header: GroupingHeader, secret: SharedSecret) -> bytes:
     """The 12-octet MAC of a DF part; the label follows from the header's CRA flag (sections 4.2, 4.3)."""
+    originator_id = header.business_originator_id
     key = derive_key(
         secret,
-        originator_id=header.business_originator_id,
+        originator_id=originator_id,
         label=header.cra,
         counter=header.originator_counter,
         recipient_id=header.business_target_id,
     )
-    return gmac(key, header.business_originator_id, _MAC_AAD_START + df)[:MAC_SIZE]
+    return AESGCM(key).encrypt(originator_id + _IV_END, b"", _MAC_AAD_START + df)[:MAC_SIZE]
 
 
 def sign(covered: bytes, private_key: ec.EllipticCurvePrivateKey) -> bytes:
@@ -91,13 +93,22 @@ def check_signature(signature: bytes, covered: bytes, public_key: ec.EllipticCur
     """Check a raw r ‖ s signature; raises ``CryptoRefused`` for a wrong size, range or value."""
     if len(signature) != SIGNATURE_SIZE:
         raise CryptoRefused
-    r, s = int.from_bytes(signature[:32], "big"), int.from_bytes(signature[32:], "big")
-    if not (0 < r < _ORDER and 0 < s < _ORDER):
+    r, s = signature[:32], signature[32:]
+    if not (_ZERO < r < _ORDER and _ZERO < s < _ORDER):  # numbers of one size compare as their octets do
         raise CryptoRefused
+    both = _der_integer(r) + _der_integer(s)
     try:
-        public_key.verify(encode_dss_signature(r, s), covered, _SHA256)
+        public_key.verify(b"\x30" + len(both).to_bytes() + both, covered, _SHA256)
     except InvalidSignature:
         raise CryptoRefused from None
+
+
+def _der_integer(octets: bytes) -> bytes:
+    """A number above zero as DER has it: no zeros before it but the one that says it is not negative."""
+    shortest = octets.lstrip(b"\0")
+    if shortest[0] & 0x80:
+        shortest = b"\0" + shortest
+    return b"\x02" + len(shortest).to_bytes() + shortest
 
 
 def pre_command(header: GroupingHeader, content: bytes) -> bytes:
