@@ -13,6 +13,7 @@ from lastmetre import __version__
 from lastmetre.cli import app_duis, hht_command, order_commands
 from lastmetre.cli.audit_commands import audit
 from lastmetre.cli.bench import bench
+from lastmetre.cli.capture_command import capture
 from lastmetre.cli.problems import EXIT_USAGE, ProblemError
 
 app = typer.Typer(
@@ -29,6 +30,7 @@ conformance = typer.Typer(no_args_is_help=True, help="Check this program against
 app.add_typer(conformance, name="conformance")
 app_duis.register(app, conformance)
 app.add_typer(bench, name="bench")
+app.add_typer(capture, name="capture")
 app.add_typer(audit, name="audit")
 order_commands.register(app)
 hht_command.register(app)
