@@ -5,6 +5,7 @@ The keys and certificates are those of ``own_world``; a test User signs real XML
 
 from __future__ import annotations
 
+import asyncio
 from base64 import b64encode
 from dataclasses import dataclass, field, replace
 from functools import cache
@@ -24,7 +25,7 @@ from lastmetre.dcc.inventory import (
     UserStatus,
     WanCoverage,
 )
-from lastmetre.dcc.ports import PushOutcome, Service
+from lastmetre.dcc.ports import OutboxKind, PushOutcome, Service
 from lastmetre.duis.documents import (
     LocalCommand,
     PreCommand,
@@ -36,6 +37,7 @@ from lastmetre.duis.documents import (
     build_signed_request,
     read_signed_response,
     signed_pre_command,
+    write_date_time,
 )
 from lastmetre.duis.identifiers import RequestID
 from lastmetre.duis.signature import Signer
@@ -51,7 +53,9 @@ from tests.own_world import BROKER, CHF, DS, ESME, NETWORK_OPERATOR, NOW, OTHER_
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from lastmetre.dcc.dsp import DspOptions
     from lastmetre.dcc.egress import Waits
+    from lastmetre.dcc.ports import HeldKind, HeldRequest, OutboxItem
     from lastmetre.gbcs.keys import KeyUse
 
 DARK_CHF = bytes.fromhex("00005eef100000b2")
@@ -173,6 +177,23 @@ def request(
     return Request(header, body)
 
 
+def to_dcc(variant: str, body: Element, counter: int, *, originator: bytes = SUPPLIER) -> Request:
+    """A request to the DCC itself."""
+    return request(variant, body, 8, counter, originator=originator, target=BROKER)
+
+
+def after(asked: Request, before: Request) -> Request:
+    """The request, to be carried out after another."""
+    return replace(asked, header=replace(asked.header, preceding_service_request_id=before.header.request_id))
+
+
+def at_date(asked: Request, when: int | str) -> Request:
+    """The request, to be carried out at a date."""
+    text = when if isinstance(when, str) else write_date_time(when)
+    body = asked.body._replace(children=(Element("ExecutionDateTime", text), *asked.body.children))
+    return replace(asked, body=body)
+
+
 def arm(counter: int, command_variant: int = 4, **ids: bytes) -> Request:
     """SRV 7.3, critical."""
     return request("7.3", Element("ArmSupply"), command_variant, counter, **ids)
@@ -202,7 +223,11 @@ def returned(
 class World:
     """One DSP on a store in memory (it keeps what PostgreSQL's keeps: tests/contract); ``restart`` leaves only that."""
 
-    def __init__(self, _path: Path | None = None, devices: Inventory | None = None, waits: Waits | None = None) -> None:
+    def __init__(
+        self, _path: Path | None = None, devices: Inventory | None = None, waits: Waits | None = None,
+        options: DspOptions | None = None,
+    ) -> None:  # fmt: skip
+        self.options = options
         self.memory = DspMemory()
         self.inventory = devices or inventory()
         self.waits = waits
@@ -226,6 +251,7 @@ class World:
             tell=self.told,
             clock=lambda: self.now,
             waits=self.waits,
+            options=self.options,
         )
 
     def close(self) -> None:
@@ -247,6 +273,39 @@ class World:
             document = build_signed_request(asked, xml_signer(signer or asked.header.request_id.originator))
             service = service or SERVICES.get(asked.header.command_variant, Service.NON_DEVICE)
         return read(self.dsp.answer(service, caller, document))
+
+    def later(self, seconds: int) -> None:
+        """Time passes, and the DSP looks what has become due."""
+        self.now += seconds
+        self.dsp.chores()
+
+    def outbox(self, kind: OutboxKind) -> list[OutboxItem]:
+        """What waits to leave that way."""
+        with self.store.change() as change:
+            return [item for item in change.outbox() if item.kind is kind]
+
+    def documents(self) -> list[Response]:
+        """What waits to be pushed to Users, verified, oldest first."""
+        return [read(item.body) for item in self.outbox(OutboxKind.PUSH)]
+
+    def down(self) -> list[bytes]:
+        """The Commands that wait to leave by WAN, oldest first."""
+        return [item.body for item in self.outbox(OutboxKind.WAN)]
+
+    def held(self, kind: HeldKind | None = None) -> tuple[HeldRequest, ...]:
+        """What the DSP holds."""
+        with self.store.change() as change:
+            return change.held_requests(kind)
+
+    def from_wan(self, message: bytes, hub_id: bytes = CHF) -> None:
+        """A device's message comes up."""
+        asyncio.run(self.dsp.take_from_wan(hub_id, message))
+
+    def device(self, device_id: bytes) -> Device:
+        """A device as the DSP knows it now."""
+        found = self.dsp.inventory.device(device_id)
+        assert found is not None
+        return found
 
     def local_command(self, asked: Request) -> bytes:
         """The Command for Local Delivery that a request brings."""

@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from lastmetre.dcc.access_control import Code
+from lastmetre.dcc.inventory import WanCoverage
 from lastmetre.dcc.ports import OutboxKind, PushOutcome
 
 if TYPE_CHECKING:
@@ -37,6 +38,8 @@ class Waits:
     """How long the way out is patient."""
 
     wan_wait_s: int = 60
+    intermittent_wait_s: int = 86_400
+    """As ``wan_wait_s`` where the WAN reaches a hub at times only: a day, so that its window comes."""
     response_wait_s: int = 3_600
     """A GSME sleeps for half an hour between wake-ups, and its answer may take one more."""
     retry_first_s: float = 0.5
@@ -159,7 +162,7 @@ class Egress:
     async def _leave_by_wan(self, item: OutboxItem) -> bool:
         sent = await self._wan.send(item.to_id, item.body)
         now = self._clock()
-        if not sent and now - item.put_at < self._waits.wan_wait_s:
+        if not sent and now - item.put_at < self._patience_s(item.to_id):
             return False
         with self._store.change() as change:
             change.take_out(item.number)
@@ -176,6 +179,11 @@ class Egress:
             self._tell_of("command_not_sent", command, hub_id=item.to_id.hex(), code=Code.CANNOT_COMMUNICATE.value)
             self.poke()
         return True
+
+    def _patience_s(self, hub_id: bytes) -> int:
+        hub = self._inventory.device(hub_id)
+        intermittent = hub is not None and hub.wan_coverage is WanCoverage.INTERMITTENT
+        return self._waits.intermittent_wait_s if intermittent else self._waits.wan_wait_s
 
     async def _push(self, item: OutboxItem) -> bool:
         user = self._inventory.user(item.to_id)
