@@ -36,15 +36,15 @@ fuzz: $(STAMP)
 		-artifact_prefix=$(FUZZ_DIR)/ -max_len=4200 -timeout=60 -max_total_time=$(FUZZ_S)
 
 lint: $(STAMP)
-	$(VENV)/bin/ruff check src tests
-	$(VENV)/bin/ruff format --check src tests
+	$(VENV)/bin/ruff check src tests examples
+	$(VENV)/bin/ruff format --check src tests examples
 
 types: $(STAMP)
 	$(VENV)/bin/mypy
 
 format: $(STAMP)
-	$(VENV)/bin/ruff format src tests
-	$(VENV)/bin/ruff check --fix src tests
+	$(VENV)/bin/ruff format src tests examples
+	$(VENV)/bin/ruff check --fix src tests examples
 
 # Every package is pinned by hash; nothing outside the lock is installed.
 $(STAMP): pyproject.toml requirements/lock.txt

@@ -317,6 +317,7 @@ def test_the_documented_settings_are_the_real_ones(tmp_path: Path) -> None:
     path = tmp_path / "agent.toml"
     path.write_text("\n".join(line[4:] for line in text.splitlines()))
     settings = read_settings(path, AgentSettings)
+    assert settings.air is not None
     assert (settings.bearer, settings.air.hub_port) == ("https", 17754)
     path.write_text(path.read_text().replace("supplier_id", "suplier_id"))
     with pytest.raises(ProblemError, match="sup"):

@@ -27,6 +27,10 @@ Settings, in TOML (paths are taken from the working directory; ids are 16 hexade
     esme_id = "00005eef100000a0"         # whom the buttons speak to
     esme_short_address = 0x1001
 
+    # [stack]                            # instead of [air]: a maker's own Zigbee stack (docs/stack-line.md)
+    # socket = "/run/ppmid.sock"         # or serial = "/dev/ttyS1" and, if it is not 115200, bits_per_s
+    # esme_id = "00005eef100000a0"
+
     [faceplate]                          # leave it out, and nobody can press anything
     token = "at least sixteen characters"
     port = 0                             # 0 takes any free port; the ready event tells which
@@ -37,7 +41,8 @@ The faceplate does ``{"do": "display"}``, ``{"do": "press", "button": "enable-su
 
 Events besides those of ``lastmetre.agent``: ``ready`` (party, agent_id, bearer, faceplate_port), ``button_pressed``
 (button), ``button_answered`` (button, outcome, status), ``han_frame_dropped`` (reason, detail),
-``bench_message_passed_up`` (message), ``envelope_not_opened`` (field, reason).
+``bench_message_passed_up`` (message), ``envelope_not_opened`` (field, reason), ``stack_connected``, ``stack_lost``
+(reason, wait_ms), ``stack_line_dropped`` (reason).
 """
 
 from __future__ import annotations
@@ -68,6 +73,7 @@ from lastmetre.links.errors import LinkError
 from lastmetre.links.faceplate import FaceplateRefused, serve_faceplate
 from lastmetre.links.ppmid_radio import NoAnswerError, PpmidRadio, RadioSettings
 from lastmetre.links.relay_cose import AgentSide, RelayKeyError, SealedBearer, load_relay_certificates, load_relay_key
+from lastmetre.links.stack_line import SPEEDS, LineStack, StackSettings, StackSilentError
 from lastmetre.links.tls import client_context
 
 if TYPE_CHECKING:
@@ -94,6 +100,15 @@ class AirSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     esme_short_address: Short
 
 
+class StackSettingsRead(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Where a maker's Zigbee stack listens."""
+
+    esme_id: EntityId
+    socket: str | None = None
+    serial: str | None = None
+    bits_per_s: int = 115_200
+
+
 class FaceplateSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The PPMID's front, for demonstrations."""
 
@@ -112,7 +127,8 @@ class AgentSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     store: str
     tls: TlsFiles
     relay: RelayFiles
-    air: AirSettings
+    air: AirSettings | None = None
+    stack: StackSettingsRead | None = None
     bearer: Literal["https", "mqtt"] = "https"
     device_ids: tuple[EntityId, ...] | None = None
     faceplate: FaceplateSettings | None = None
@@ -150,7 +166,7 @@ async def _run(settings: AgentSettings, ending: asyncio.Event) -> None:
         store = stack.enter_context(SqliteAgentStore(Path(settings.store)))
         clock = SystemClock()
         core = StoreAndForward(_binding(settings), store, tell_line, clock.counted_s)
-        radio = PpmidRadio(_radio_settings(settings), secrets.randbelow(256), tell_line)
+        radio = _radio(settings)
         runner = Runner(core, bearer, radio, clock, random.SystemRandom().random, tell_line)
         radio.on_opened = runner.tunnel_opened
         radio.on_closed = runner.tunnel_closed
@@ -220,8 +236,29 @@ def _binding(settings: AgentSettings) -> Binding:
     return Binding(bytes.fromhex(settings.hub_id), listed)
 
 
-def _radio_settings(settings: AgentSettings) -> RadioSettings:
-    air = settings.air
+def _radio(settings: AgentSettings) -> PpmidRadio | LineStack:
+    """The Zigbee side: the emulated air, or a maker's stack at the end of a line."""
+    if (settings.air is None) is (settings.stack is None):
+        raise ProblemError("the agent needs one Zigbee side: write either [air] or [stack] into its settings")
+    if settings.stack is None:
+        assert settings.air is not None
+        return PpmidRadio(_radio_settings(settings, settings.air), secrets.randbelow(256), tell_line)
+    read = settings.stack
+    if (read.socket is None) is (read.serial is None):
+        raise ProblemError("[stack] needs either socket, the path of a UNIX socket, or serial, that of a serial line")
+    if read.bits_per_s not in SPEEDS:
+        raise ProblemError(f"bits_per_s is one of {', '.join(map(str, SPEEDS))}; it is {read.bits_per_s}")
+    line = StackSettings(
+        bytes.fromhex(settings.agent_id),
+        bytes.fromhex(settings.hub_id),
+        None if read.socket is None else Path(read.socket),
+        None if read.serial is None else Path(read.serial),
+        read.bits_per_s,
+    )
+    return LineStack(line, random.SystemRandom().random, tell_line)
+
+
+def _radio_settings(settings: AgentSettings, air: AirSettings) -> RadioSettings:
     return RadioSettings(
         bytes.fromhex(settings.agent_id),
         bytes.fromhex(settings.hub_id),
@@ -232,9 +269,13 @@ def _radio_settings(settings: AgentSettings) -> RadioSettings:
     )
 
 
-def _handlers(settings: AgentSettings, front: FaceplateSettings, radio: PpmidRadio) -> Mapping[str, Handler]:
+def _handlers(
+    settings: AgentSettings, front: FaceplateSettings, radio: PpmidRadio | LineStack
+) -> Mapping[str, Handler]:
     """What somebody in front of the display can do. It shows what the PPMID knows of itself, nothing of Commands."""
-    esme_id = bytes.fromhex(settings.air.esme_id)
+    side = settings.air or settings.stack
+    assert side is not None  # _radio has seen to it
+    esme_id = bytes.fromhex(side.esme_id)
     shown: dict[str, str | None] = {"last_button": None, "last_outcome": None}
 
     async def display(_request: Mapping[str, object]) -> Answer:
@@ -249,7 +290,7 @@ def _handlers(settings: AgentSettings, front: FaceplateSettings, radio: PpmidRad
         try:
             status = await radio.ask(esme_id, BUTTONS[button])
             outcome = words_for(status)
-        except NoAnswerError:
+        except (NoAnswerError, StackSilentError):
             outcome = "no answer"
         shown.update(last_button=button, last_outcome=outcome)
         tell_line("button_answered", button=button, outcome=outcome, status=status)
