@@ -7,6 +7,7 @@ import pytest
 from lastmetre.gbcs.message import parse_message
 from lastmetre.gbcs.protect import pre_command
 from lastmetre.home.comms_hub import (
+    HAN_RECORDS_MAX,
     RATE_PER_MINUTE,
     RECORD_LIFE_S,
     WAN_STORE_LIFE_S,
@@ -161,3 +162,46 @@ def test_the_hub_alters_nothing() -> None:
     (delivery,) = hub().from_device(PPMID, command, NOW)
     assert delivery.message == command
     assert delivery.device_id == parse_message(command).header.business_target_id
+
+
+def test_responses_never_push_alarms_out_of_the_wan_store() -> None:
+    """A PPMID's Commands are answered with the WAN down, more than the store holds: the one Alert is still there."""
+    one = hub()
+    meter = own.meter(supply=Supply.OFF_BY_COMMAND)
+    (alarm,) = meter.receive(own.critical(own.header("ECS44", 1), bytes(20)), NOW)
+    one.from_device(ESME, alarm, NOW)
+    for number in range(WAN_STORE_MAX + 5):
+        one.from_device(ESME, response(own.read_balance(100 + number)), NOW)
+    dropped = [event for event in one.log if event.refusal is Refusal.UNDELIVERED]
+    assert len(dropped) == 6
+    waiting = [delivery.message for delivery in one.wan_connected(NOW)]
+    assert waiting[0] == alarm
+    assert len(waiting) == WAN_STORE_MAX
+
+
+def test_alerts_leave_responses_their_places() -> None:
+    """A flood of Alerts takes at most its share; beyond it, the oldest Alert gives way."""
+    one = hub()
+    meter = own.meter(supply=Supply.OFF_BY_COMMAND)
+    answer = response(own.read_balance(100))
+    one.from_device(ESME, answer, NOW)
+    for number in range(WAN_STORE_MAX):
+        (alarm,) = meter.receive(own.critical(own.header("ECS44", 1 + number), bytes(20)), NOW)
+        one.from_device(ESME, alarm, NOW)
+    waiting = [delivery.message for delivery in one.wan_connected(NOW)]
+    assert answer in waiting
+    assert alarm in waiting
+
+
+def test_roads_from_the_han_leave_the_wan_its_records() -> None:
+    """Terminals fill their half of the records; one Command more by the HAN is refused, and the WAN's passes."""
+    hht = bytes.fromhex("00005eef100000a7")
+    log = (LogEntry(ESME, DeviceType.ESME), LogEntry(hht, DeviceType.HHT))
+    one = CommsHub(CHF, log, HubSettings(Policy.PROPOSED), Told())
+    blank = own.read_balance(1)
+    at = blank.index((1).to_bytes(8, "big"))
+    for counter in range(1, HAN_RECORDS_MAX + 1):
+        assert one.from_device(hht, blank[:at] + counter.to_bytes(8, "big") + blank[at + 8 :], NOW)
+    assert one.from_device(hht, own.read_balance(HAN_RECORDS_MAX + 1), NOW) == []
+    assert one.log[-1].refusal is Refusal.FULL
+    assert one.from_wan(own.read_balance(HAN_RECORDS_MAX + 2), NOW)

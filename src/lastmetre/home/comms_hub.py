@@ -8,8 +8,8 @@ Rules this module keeps (reference: han 2.7, 3.2 to 3.4, 3.7; the routing of Res
 * A repeat of a Command that was handed over, the same bytes, is dropped: it adds its road and nothing else (a switch
   turns this off). Other bytes under the same counter pass: else whoever guesses a counter could block a Command.
 * What is for a gas meter waits in its mailbox; what is for a PPMID or HHT that cannot be reached is kept a day.
-* A PPMID has a rate limit and cannot fill a queue the WAN needs. Every refusal is logged with its reason; nothing new
-  goes on the air.
+* A PPMID has a rate limit and cannot fill a queue the WAN or an alarm needs: mailbox, tunnel, records, WAN store.
+  Every refusal is logged with its reason; nothing new goes on the air.
 * Roads, what waits for the WAN and what waits for a PPMID survive a power cut; the gas mailbox does not (han 3.7).
 * Under ``permit``, what the rule refuses passes with a relay permit (``permit_gate``): a long Command whole, cut again
   behind the gate; what waits for a gas meter is judged again when it asks. What the gate remembers is saved in the
@@ -50,9 +50,14 @@ GAS_RECORD_LIFE_S: Final = 25 * 3_600
 """How long a Command's road is remembered: an hour, or as long as it may wait for a gas meter and one hour more (han
 R9, DESIGN CHOICE)."""
 RECORDS_MAX: Final = 1_024
+HAN_RECORDS_MAX: Final = RECORDS_MAX // 2
+"""Roads remembered; those of Commands that came by the HAN alone have half of the places (DESIGN CHOICE)."""
 WAN_STORE_MAX: Final = 64
 WAN_STORE_LIFE_S: Final = 7 * 86_400
 """What waits for a lost WAN: 64 messages or seven days (han R7, DESIGN CHOICE)."""
+WAN_STORE_ALERTS_MAX: Final = 48
+"""Places of it that Alerts may hold: a full store drops its oldest Response first, so that no flood of Responses to
+what a PPMID passed up costs an alarm, and beyond this its oldest Alert (DESIGN CHOICE)."""
 KEPT_MAX: Final = 64
 KEPT_LIFE_S: Final = 24 * 3_600
 """What waits for a PPMID or HHT out of reach: a day (han R8); the number is a DESIGN CHOICE."""
@@ -77,10 +82,14 @@ class LogEntry:
 
 @dataclass(frozen=True, slots=True)
 class Deliver:
-    """A message to hand on: to a device's tunnel, or to the WAN when ``device_id`` is ``None``."""
+    """A message to hand on: to a device's tunnel, or to the WAN when ``device_id`` is ``None``.
+
+    ``from_han``: it is a Command that a device passed up. It may not take the places of those the WAN brings.
+    """
 
     device_id: bytes | None
     message: bytes
+    from_han: bool = field(default=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +149,7 @@ class CommsHub:
         self._store = store
         self._records: dict[RecordKey, _Record] = {}
         self._passed: dict[bytes, deque[int]] = {}
-        self._wan_store: deque[tuple[int, bytes]] = deque(maxlen=WAN_STORE_MAX)
+        self._wan_store: deque[tuple[int, bytes]] = deque()
         self._kept: dict[bytes, deque[tuple[int, bytes]]] = {}
         self._mailboxes: dict[bytes, GasMailbox] = {}
         self._wan_up = False
@@ -203,8 +212,19 @@ class CommsHub:
     def keep_for_wan(self, message: bytes, now: int) -> None:
         """Store a message until the WAN is there: it is down, or took it back."""
         self._wan_store.append((now, message))
+        if len(self._wan_store) > WAN_STORE_MAX:
+            self._drop_for_wan(now)
         self._save()
         self._tell("hub_stored_for_wan", hub_id=self.chf_id.hex(), message=message.hex())
+
+    def _drop_for_wan(self, now: int) -> None:
+        """The store is full: the oldest Response leaves, or the oldest Alert where there are too many of those."""
+        kinds = [header.cra if (header := _header(message)) is not None else None for _at, message in self._wan_store]
+        leaves = Cra.ALERT if kinds.count(Cra.ALERT) > WAN_STORE_ALERTS_MAX else Cra.RESPONSE
+        place = kinds.index(leaves) if leaves in kinds else 0
+        _at, message = self._wan_store[place]
+        del self._wan_store[place]
+        self._note(Refusal.UNDELIVERED, Road.WAN, _header(message), message, now)
 
     # --- a gas meter's mailbox ---
 
@@ -267,6 +287,11 @@ class CommsHub:
             return
         self._lost(message)
         self._note(Refusal.UNDELIVERED, Road.DEVICE, _header(message), message, now)
+
+    def no_room(self, message: bytes, now: int) -> None:
+        """A Command from the HAN found its share of the target's tunnel taken: dropped, and no repeat later."""
+        self._lost(message)
+        self._note(Refusal.FULL, Road.PPMID, _header(message), message, now)
 
     def device_connected(self, device_id: bytes, now: int) -> list[Deliver]:
         """A device's tunnel is open: what was kept for it, in order, the too old left out (R8)."""
@@ -338,7 +363,7 @@ class CommsHub:
         self._forget_old(now)
         record = self._records.get(key)
         if record is None:
-            if len(self._records) >= RECORDS_MAX:
+            if not self._has_place(from_han=sender_id is not None):
                 return self._not_handed_over(Refusal.FULL, road, header, parts[0], now, permit_serial)
             life = GAS_RECORD_LIFE_S if mailbox is not None else RECORD_LIFE_S
             record = self._records[key] = _Record(now + life)
@@ -357,7 +382,14 @@ class CommsHub:
         self._save()
         for part in parts:
             self._tell("hub_command_forwarded", hub_id=self.chf_id.hex(), road=road.value, message=part.hex())
-        return [] if mailbox is not None else [Deliver(target_id, part) for part in parts]
+        from_han = sender_id is not None
+        return [] if mailbox is not None else [Deliver(target_id, part, from_han=from_han) for part in parts]
+
+    def _has_place(self, *, from_han: bool) -> bool:
+        """Whether one more road can be remembered."""
+        if len(self._records) >= RECORDS_MAX:
+            return False
+        return not from_han or sum(None not in record.roads for record in self._records.values()) < HAN_RECORDS_MAX
 
     def _not_handed_over(
         self, refusal: Refusal, road: Road, header: GroupingHeader, message: bytes, now: int, permit_serial: int | None

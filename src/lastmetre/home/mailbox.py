@@ -11,7 +11,7 @@ Rules this module keeps (reference: han 2.3 and 3.4; sizes are DESIGN CHOICES th
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 MAILBOX_MAX: Final = 10
@@ -34,7 +34,7 @@ class GasMailbox:
 
     def __init__(self) -> None:
         self._waiting: list[Waiting] = []
-        self._given: dict[bytes, int] = {}
+        self._given: dict[bytes, Waiting] = {}
 
     def __len__(self) -> int:
         return len(self._waiting)
@@ -56,15 +56,15 @@ class GasMailbox:
         if not self._waiting:
             return None, 0
         entry = self._waiting.pop(0)
-        if entry.permit_serial is not None:
-            self._given[entry.message] = entry.permit_serial
-            while len(self._given) > MAILBOX_MAX:
-                del self._given[next(iter(self._given))]
+        self._given[entry.message] = entry
+        while len(self._given) > MAILBOX_MAX:
+            del self._given[next(iter(self._given))]
         return entry, len(self._waiting)
 
     def put_back(self, message: bytes, now: int) -> None:
         """What the meter asked for did not reach it: it is the next to be fetched, room or not."""
-        self._waiting.insert(0, Waiting(message, now, from_han=False, permit_serial=self._given.pop(message, None)))
+        given = self._given.pop(message, Waiting(message, now, from_han=False))
+        self._waiting.insert(0, replace(given, at=now))
 
     def expire(self, now: int) -> list[Waiting]:
         """What has waited too long leaves."""

@@ -59,6 +59,9 @@ if TYPE_CHECKING:
     from lastmetre.home.ppmid import Ppmid
 
 COORDINATOR: Final = 0x0000
+FROM_HAN_UNDER_WAY_MAX: Final = 5
+"""Commands from the HAN in one tunnel at a time: half of what a tunnel holds (han 2.2), so that the WAN finds room.
+DESIGN CHOICE, as in the gas mailbox."""
 ON_THE_WAY_MAX: Final = 256
 """Messages handed to a tunnel whose end is awaited; the oldest is forgotten. DESIGN CHOICE."""
 
@@ -275,12 +278,19 @@ class Premises:
 
     def _send(self, delivery: Deliver, now: float, at: int) -> None:
         assert delivery.device_id is not None
+        if delivery.from_han and self._from_han(delivery.device_id) >= FROM_HAN_UNDER_WAY_MAX:
+            self.hub.no_room(delivery.message, at)
+            return
         try:
             handle = self._radios.hub.send(delivery.device_id, delivery.message, now)
         except HanValueError:  # listed, but no tunnel leads to it
             self.hub.hand_over_failed(delivery.device_id, delivery.message, at)
             return
         self._await(handle, delivery)
+
+    def _from_han(self, device_id: bytes) -> int:
+        """Commands from the HAN that are on the way to a device, or held for its tunnel."""
+        return sum(each.from_han and each.device_id == device_id for each in self._on_the_way.values())
 
     def _await(self, handle: int, delivery: Deliver) -> None:
         self._on_the_way[handle] = delivery
