@@ -62,7 +62,7 @@ def test_an_operator_may_decide_while_the_dsp_runs(urls: DatabaseUrls) -> None:
 def test_a_lost_connection_is_made_anew_with_its_lock(urls: DatabaseUrls) -> None:
     """The change in which it was lost has not happened; the next one works, and nobody else came in."""
     with PostgresDspStore(urls.application) as dsp:
-        with pytest.raises(psycopg.OperationalError):
+        with pytest.raises(DspStoreError, match="was lost"):
             _lose(urls, dsp)
         with dsp.change() as change:
             assert change.keep_alert(METER, 1)
@@ -139,7 +139,7 @@ def test_a_database_of_another_version_is_refused(urls: DatabaseUrls) -> None:
 def test_nothing_is_half_done_when_the_process_dies_in_a_change(urls: DatabaseUrls) -> None:
     """A connection that ends in the middle of a change leaves nothing of it."""
     store = PostgresDspStore(urls.application)
-    with pytest.raises(psycopg.OperationalError):
+    with pytest.raises(DspStoreError, match="was lost"):
         _die(urls, store)
     with store.change() as change:
         assert change.command_of_request("request") is None

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from lastmetre.links.errors import PeerRefused
+from lastmetre.links.errors import LinkError, PeerRefused
 from lastmetre.links.tls import client_context, server_context
 from lastmetre.links.wan import BackOff, WanGateway, WanLimits, WanLink, WanLinkError
 from tests.throwaway_tls import ThrowawayCa
@@ -187,6 +187,10 @@ def test_hub_refuses_a_gateway_of_another_ca_or_name(certificates: Certificates)
     run(play())
 
 
+async def _wait(event: asyncio.Event) -> None:
+    await event.wait()
+
+
 async def _nothing(_message: bytes) -> None:
     """Take a message and do nothing with it."""
 
@@ -212,7 +216,7 @@ def test_a_hub_the_inventory_does_not_know_is_refused(certificates: Certificates
 
 @pytest.mark.parametrize("start", [b"\x00\x01\x00\x01", b"\xff\xff\xff\xff", b"\x00\x00\x00\x00"])
 def test_a_frame_outside_its_limits_closes_the_connection(certificates: Certificates, start: bytes) -> None:
-    """A length of zero, or above the largest message, ends the connection before anything is read into memory (T32)."""
+    """Too large a length, or a "taken" for nothing that was sent, ends the connection; nothing is read (T32)."""
 
     async def play() -> None:
         async with gateway(certificates) as dsp:
@@ -320,6 +324,92 @@ def test_a_message_its_taker_fails_on_does_not_end_the_connection(certificates: 
             assert await hub.link.send(b"poison")
             assert await hub.link.send(b"bread")
             assert await taken.get() == b"bread"
+        await dsp.close()
+
+    run(play())
+
+
+def test_what_a_gateway_did_not_keep_comes_again(certificates: Certificates) -> None:
+    """A gateway that dies, or cannot keep a message now, gets it again on the next connection, in order."""
+
+    async def play() -> None:
+        taken: list[bytes] = []
+        all_taken = asyncio.Event()
+        failing = True
+
+        async def take(_hub_id: bytes, message: bytes) -> None:
+            if failing and message == b"second":
+                raise LinkError("the database is away")
+            taken.append(message)
+            if message == b"third":
+                all_taken.set()
+
+        pair = certificates.gateway
+        dsp = WanGateway(server_context(pair.ca, pair.certificate, pair.key), take)
+        await dsp.start("127.0.0.1", 0)
+        async with Hub(dsp.port, certificates.client()) as hub:
+            await hub.link.wait_connected()
+            for message in (b"first", b"second", b"third"):
+                assert await hub.link.send(message)
+            assert await hub.changes.get() is True
+            assert await hub.changes.get() is False
+            failing = False
+            await all_taken.wait()
+        await dsp.close()
+        assert taken == [b"first", b"second", b"third"]
+
+    run(play())
+
+
+def test_a_message_that_a_hub_did_not_take_was_not_sent(certificates: Certificates) -> None:
+    """A hub that reads and dies before it has a message safe never had it: the gateway is told ``False``."""
+
+    async def play() -> None:
+        async with gateway(certificates) as dsp:
+            reader, writer = await asyncio.open_connection("127.0.0.1", dsp.port, ssl=certificates.client())
+            await dsp.joined.get()
+            sending = asyncio.create_task(dsp.send(HUB_ID, b"\xdd"))
+            assert await reader.readexactly(5) == b"\x00\x00\x00\x01\xdd"
+            assert not sending.done()
+            writer.transport.abort()
+            assert await sending is False
+            with contextlib.suppress(OSError):
+                await writer.wait_closed()
+
+    run(play())
+
+
+def test_a_hub_that_never_says_it_has_a_message_is_cut_off(certificates: Certificates) -> None:
+    """Silence is not taken for success, and holds nobody up for ever (T32)."""
+
+    async def play() -> None:
+        async with gateway(certificates, limits=WanLimits(send_timeout_s=0.05)) as dsp:
+            reader, writer = await asyncio.open_connection("127.0.0.1", dsp.port, ssl=certificates.client())
+            await dsp.joined.get()
+            assert await dsp.send(HUB_ID, b"\xdd") is False
+            assert await dsp.left.get() == HUB_ID
+            with contextlib.suppress(OSError):
+                await reader.read(100)
+            writer.transport.abort()
+            with contextlib.suppress(OSError):
+                await writer.wait_closed()
+
+    run(play())
+
+
+def test_a_hub_does_not_pile_up_what_nobody_takes(certificates: Certificates) -> None:
+    """Over the limit a hub is told ``False`` and keeps the message itself."""
+
+    async def play() -> None:
+        stuck = asyncio.Event()
+        pair = certificates.gateway
+        dsp = WanGateway(server_context(pair.ca, pair.certificate, pair.key), lambda _hub, _message: _wait(stuck))
+        await dsp.start("127.0.0.1", 0)
+        async with Hub(dsp.port, certificates.client()) as hub:
+            await hub.link.wait_connected()
+            sent = [await hub.link.send(b"\xdf") for _ in range(WanLimits().untaken_max + 1)]
+            assert sent == [True] * WanLimits().untaken_max + [False]
+            stuck.set()
         await dsp.close()
 
     run(play())

@@ -112,10 +112,13 @@ class PostgresDspStore:
 
     @contextlib.contextmanager
     def change(self) -> Iterator[PostgresDspChange]:
-        """One transaction."""
+        """One transaction; raises ``DspStoreError`` when the database is lost in it, and nothing of it holds."""
         connection = self._open()
-        with connection.transaction():
-            yield PostgresDspChange(connection)
+        try:
+            with connection.transaction():
+                yield PostgresDspChange(connection)
+        except psycopg.OperationalError as error:
+            raise DspStoreError(f"the DSP's store was lost: {str(error).strip()}") from error
 
     def _open(self) -> Connection:
         if self._connection is None or self._connection.closed:

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Final
 
 import httpx
 from fastapi import FastAPI, Request, Response
+from starlette.requests import ClientDisconnect
 
 from lastmetre.dcc.ports import NotADocument, PushOutcome, Service
 from lastmetre.links.errors import LinkError, PeerRefused
@@ -121,6 +122,8 @@ async def _caller_and_body(request: Request, validate: Validate | None) -> tuple
         body = await _body(request)
     except _TooLarge:
         return caller_id, Response(status_code=413, headers={"connection": "close"})
+    except ClientDisconnect:  # who asked is gone, and nobody reads this
+        return caller_id, Response(status_code=400)
     if validate is not None and (violations := validate(body)):
         return caller_id, Response("\n".join(violations), status_code=400, media_type="text/plain")
     return caller_id, body

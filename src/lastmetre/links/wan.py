@@ -1,14 +1,16 @@
 """The SM WAN as a link: the DSP's gateway and a Communications Hub's end, over TCP with mutual TLS.
 
 DESIGN CHOICE: how the real SM WAN frames a message is not public. Here a frame is a big-endian 32-bit length and one
-whole GBCS message, both ways, and nothing else.
+whole GBCS message, both ways. A length of zero says that the oldest message not answered so yet was taken.
 
 Rules this module keeps:
 
 * Who a peer is comes from its certificate alone: the common name is its entity identifier in lower-case hex.
 * A message is opaque: its bytes are neither read nor changed.
 * No connection is no WAN. ``send`` says ``False`` then, and never keeps a message for later: that is its caller's work.
-* ``True`` means that the bytes were handed to the connection, not that they arrived: only a Response proves that.
+* A message is taken when whoever is behind this end has it safe. Until then it is the other end's: a gateway's ``send``
+  waits for it, a hub sends it again on its next connection. So a process that dies loses nothing; a message may come
+  twice, as the very same bytes. That the meter has it is not said: only a Response proves that.
 * Everything has a limit: a frame's size, how long one may take, how many hubs, how long a slow reader is borne.
 """
 
@@ -17,6 +19,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
+from collections import deque
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
@@ -43,6 +46,9 @@ OnHubMessage = Callable[[bytes, bytes], Awaitable[None]]
 OnHubChange = Callable[[bytes], None]
 OnMessage = Callable[[bytes], Awaitable[None]]
 
+TAKEN: Final = bytes(LENGTH_SIZE)
+"""The frame that says so."""
+
 
 class WanLinkError(LinkError):
     """A frame or a peer on the WAN link is not what was agreed; the connection is closed."""
@@ -58,6 +64,8 @@ class WanLimits:
     send_timeout_s: float = 10.0
     handshake_timeout_s: float = 10.0
     connections_max: int = 4_096
+    untaken_max: int = 256
+    """Messages of a hub that wait to be taken; no more are sent until one was."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,30 +81,55 @@ class BackOff:
 class _Connection:
     """One TLS connection with a known peer, cut into frames."""
 
-    __slots__ = ("_limits", "_reader", "_writer", "peer_id")
+    __slots__ = ("_limits", "_on_taken", "_reader", "_writer", "peer_id")
 
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, limits: WanLimits) -> None:
+    def __init__(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, limits: WanLimits,
+        on_taken: Callable[[], None],
+    ) -> None:  # fmt: skip
+        """``on_taken``: the peer has one more message; raises ``WanLinkError`` when none was sent."""
         self._reader = reader
         self._writer = writer
         self._limits = limits
+        self._on_taken = on_taken
         self.peer_id = peer_entity_id(writer.get_extra_info("ssl_object"))
 
     async def read(self) -> bytes:
         """The next message; raises ``EOFError`` at the end of the connection and ``WanLinkError`` for a bad frame."""
+        while not (message := await self._read_frame()):
+            self._on_taken()
+        return message
+
+    async def _read_frame(self) -> bytes:
         start = await self._reader.readexactly(1)
         async with asyncio.timeout(self._limits.frame_timeout_s):
             size = int.from_bytes(start + await self._reader.readexactly(LENGTH_SIZE - 1), "big")
-            if not 0 < size <= self._limits.frame_size_max:
-                raise WanLinkError(f"a frame of {size} octets; 1 to {self._limits.frame_size_max} are allowed")
+            if size > self._limits.frame_size_max:
+                raise WanLinkError(f"a frame of {size} octets; {self._limits.frame_size_max} are allowed")
             return await self._reader.readexactly(size)
+
+    async def say_taken(self) -> None:
+        """The last message read is safe on this side."""
+        await self._write(TAKEN)
 
     async def write(self, message: bytes) -> bool:
         """Hand one message to the connection; ``False``, and the connection closed, when it does not take it."""
+        self.check(message)
+        return await self._write(_frame(message))
+
+    def check(self, message: bytes) -> None:
+        """Raises ``WanLinkError`` for a message that the other end would have to refuse."""
         if not 0 < len(message) <= self._limits.frame_size_max:
             raise WanLinkError(f"a message of {len(message)} octets; 1 to {self._limits.frame_size_max} are allowed")
+
+    def put(self, message: bytes) -> None:
+        """As ``write``, without waiting."""
+        self._writer.write(_frame(message))
+
+    async def _write(self, frame: bytes) -> bool:
         if self._writer.is_closing():
             return False
-        self._writer.write(len(message).to_bytes(LENGTH_SIZE, "big") + message)
+        self._writer.write(frame)
         try:
             async with asyncio.timeout(self._limits.send_timeout_s):
                 await self._writer.drain()
@@ -112,6 +145,44 @@ class _Connection:
     async def close(self) -> None:
         """Let what was written leave, then close; a peer that does not take it is cut off soon."""
         await _discard(self._writer)
+
+
+class _HubConnection(_Connection):
+    """A gateway's connection: what is sent is waited for until the hub has it."""
+
+    __slots__ = ("_waiting",)
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, limits: WanLimits) -> None:
+        super().__init__(reader, writer, limits, self._taken)
+        self._waiting: deque[asyncio.Future[bool]] = deque()
+
+    async def deliver(self, message: bytes) -> bool:
+        """Whether the hub has it; one that does not say so in time is cut off."""
+        taken: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        self._waiting.append(taken)
+        try:
+            async with asyncio.timeout(self._limits.send_timeout_s):
+                return await self.write(message) and await taken
+        except TimeoutError:
+            self.abort()
+            return False
+        except WanLinkError:
+            self._waiting.remove(taken)
+            raise
+
+    def _taken(self) -> None:
+        if not self._waiting:
+            raise WanLinkError("the hub says that it has a message which it was not sent")
+        waiting = self._waiting.popleft()
+        if not waiting.done():  # whoever sent it may have given up
+            waiting.set_result(True)
+
+    def nothing_more_is_taken(self) -> None:
+        """The connection has ended."""
+        while self._waiting:
+            waiting = self._waiting.popleft()
+            if not waiting.done():
+                waiting.set_result(False)
 
 
 class WanGateway:
@@ -133,7 +204,7 @@ class WanGateway:
         self._on_connected = on_connected
         self._on_disconnected = on_disconnected
         self._limits = limits or WanLimits()
-        self._hubs: dict[bytes, _Connection] = {}
+        self._hubs: dict[bytes, _HubConnection] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._server: asyncio.Server | None = None
 
@@ -160,9 +231,9 @@ class WanGateway:
         return hub_id in self._hubs
 
     async def send(self, hub_id: bytes, message: bytes) -> bool:
-        """Hand one message to a hub's connection; ``False`` when there is none or it fails."""
+        """Hand one message to a hub; ``False`` when it is not connected or does not say that it has it."""
         connection = self._hubs.get(hub_id)
-        return connection is not None and await connection.write(message)
+        return connection is not None and await connection.deliver(message)
 
     async def close(self) -> None:
         """Stop listening and cut every connection."""
@@ -187,7 +258,7 @@ class WanGateway:
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
-            connection = _Connection(reader, writer, self._limits)
+            connection = _HubConnection(reader, writer, self._limits)
         except PeerRefused as error:
             _log.warning("WAN connection refused: %s", error)
             await _discard(writer)
@@ -209,6 +280,7 @@ class WanGateway:
             if self._hubs.get(hub_id) is connection:
                 del self._hubs[hub_id]
                 self._on_disconnected(hub_id)
+            connection.nothing_more_is_taken()
             await connection.close()
 
 
@@ -237,6 +309,7 @@ class WanLink:
         self._limits = limits or WanLimits()
         self._connection: _Connection | None = None
         self._connected = asyncio.Event()
+        self._untaken: deque[bytes] = deque()
         self._random = random.SystemRandom()
 
     @property
@@ -249,8 +322,19 @@ class WanLink:
         await self._connected.wait()
 
     async def send(self, message: bytes) -> bool:
-        """Hand one message to the connection; ``False`` when there is none or it fails."""
-        return self._connection is not None and await self._connection.write(message)
+        """Send a message, again on the next connection if need be; ``False``, and not kept, without a connection."""
+        connection = self._connection
+        if connection is None or len(self._untaken) >= self._limits.untaken_max:
+            return False
+        connection.check(message)
+        self._untaken.append(message)
+        await connection.write(message)
+        return True
+
+    def _taken(self) -> None:
+        if not self._untaken:
+            raise WanLinkError("the gateway says that it has a message which it was not sent")
+        self._untaken.popleft()
 
     async def run(self) -> None:
         """Keep the connection up until cancelled."""
@@ -274,7 +358,10 @@ class WanLink:
             )
         try:
             require_peer(writer.get_extra_info("ssl_object"), self._gateway_id)
-            connection = self._connection = _Connection(reader, writer, self._limits)
+            connection = _Connection(reader, writer, self._limits, self._taken)
+            for message in tuple(self._untaken):  # before anything new, so that the order stays
+                connection.put(message)
+            self._connection = connection
             self._connected.set()
             self._on_change(True)
             await _receive(connection, self._on_message, self._gateway_id.hex())
@@ -286,8 +373,16 @@ class WanLink:
             await _discard(writer)
 
 
+def _frame(message: bytes) -> bytes:
+    return len(message).to_bytes(LENGTH_SIZE, "big") + message
+
+
 async def _receive(connection: _Connection, take: OnMessage, peer: str) -> None:
-    """Pass on every message until the connection ends; a message its taker fails on is logged, and the next follows."""
+    """Pass on every message until the connection ends, and say of each that it was taken.
+
+    One whose taker cannot keep it now (a ``LinkError``, as of a database) ends the connection: it will come again. One
+    whose taker fails in any other way would fail again: it is logged, called taken, and the next follows.
+    """
     while True:
         try:
             message = await connection.read()
@@ -299,8 +394,13 @@ async def _receive(connection: _Connection, take: OnMessage, peer: str) -> None:
             return
         try:
             await take(message)
+        except LinkError as error:
+            _log.warning("a message from %s cannot be kept now: %s", peer, error)
+            connection.abort()
+            return
         except Exception:  # noqa: BLE001 - one poisoned message must not cost a whole home its WAN
             _log.exception("a message from %s could not be taken", peer)
+        await connection.say_taken()
 
 
 async def _discard(writer: asyncio.StreamWriter) -> None:
