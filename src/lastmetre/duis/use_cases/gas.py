@@ -6,7 +6,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from lastmetre.duis.errors import TransformError
-from lastmetre.duis.use_cases.rules import Asked, Document, Part, Rule
+from lastmetre.duis.use_cases.rules import Asked, Document, Fill, Part, Rule, document
 from lastmetre.duis.use_cases.supply import TOLERANCE_MAX_S
 from lastmetre.duis.use_cases.terms import Term, choice, generalized_time, zigbee_time
 from lastmetre.duis.use_cases.values import (
@@ -20,14 +20,13 @@ from lastmetre.duis.use_cases.values import (
     one_of,
     uint16,
     words,
-    zigbee_seconds,
 )
-from lastmetre.duis.use_cases.zigbee import say, send
-from lastmetre.gbcs.asn1 import SetClock
+from lastmetre.duis.use_cases.zigbee import Named, say, say_all
 from lastmetre.gbcs.build import gas as build
-from lastmetre.gbcs.datetimes import generalized_from_unix
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from lastmetre.gbcs.build.zigbee import GbzCommand
 
 GSME: Final = frozenset({"GSME"})
@@ -77,47 +76,43 @@ def _has(asked: Asked, path: str) -> bool:
 
 # --- GCS04: debt
 
-_FREQUENCIES: Final = {"HOURLY": 0, "DAILY": 1}
-TIME_BASED, PAYMENT_BASED = 0, 1
-DEBT_1, DEBT_2, PAYMENT_DEBT = 1, 3, 5
+_FREQUENCIES: Final = {period.name: period.value for period in build.RecoveryPeriod}
 PER_CENT_HUNDREDTHS_MAX: Final = 10_000
 
 
-def _debt(asked: Asked, name: str, **given: int) -> Part:
-    shows = choice({number: word for word, number in _FREQUENCIES.items()})
+def _debt_named(name: str) -> Named:
     terms = {
         "amount": name,
-        "frequency": Term(f"recovery period of the {name}", shows),
+        "frequency": Term(f"recovery period of the {name}", choice({at: word for word, at in _FREQUENCIES.items()})),
         "recovery_amount": f"recovery rate of the {name}",
         "percentage": f"recovery per payment of the {name}",
     }
-    constants = {"collection_time": 0, "frequency": 1, "recovery_amount": 0, "percentage": 0}
-    return send(asked, "ChangeDebt", name, constants | given, terms=terms)
+    return name, terms
 
 
-def _time_debt(asked: Asked, number: int, kind: int) -> Part:
+_DEBTS: Final = tuple(map(_debt_named, ("time debt register 1", "time debt register 2", "payment debt register")))
+
+
+def _recovery(asked: Asked, number: int) -> tuple[int, build.RecoveryPeriod]:
     recovery = child(asked.body, f"GasDebtRecovery{number}")
-    return _debt(
-        asked,
-        f"time debt register {number}",
-        amount=int32(asked.body, f"TimeDebtRegister{number}"),
-        method=TIME_BASED,
-        amount_type=kind,
-        frequency=one_of(recovery, "DebtRecoveryRatePeriod", _FREQUENCIES),
-        recovery_amount=int32(recovery, "DebtRecoveryRate"),
-    )
+    period = build.RecoveryPeriod(one_of(recovery, "DebtRecoveryRatePeriod", _FREQUENCIES))
+    return int32(recovery, "DebtRecoveryRate"), period
 
 
 def _update_debt(asked: Asked) -> tuple[Part, ...]:
-    payment = _debt(
-        asked,
-        "payment debt register",
-        amount=int32(asked.body, "PaymentDebtRegister"),
-        method=PAYMENT_BASED,
-        amount_type=PAYMENT_DEBT,
-        percentage=integer(asked.body, "DebtRecoveryPerPayment", 0, PER_CENT_HUNDREDTHS_MAX),
+    body = asked.body
+    (rate_1, period_1), (rate_2, period_2) = _recovery(asked, 1), _recovery(asked, 2)
+    values = build.ManageDebt(
+        time_debt_1_recovery_rate=rate_1,
+        time_debt_2_recovery_rate=rate_2,
+        recovery_per_payment_percent_hundredths=integer(body, "DebtRecoveryPerPayment", 0, PER_CENT_HUNDREDTHS_MAX),
+        payment_debt_millipence=int32(body, "PaymentDebtRegister"),
+        time_debt_1_millipence=int32(body, "TimeDebtRegister1"),
+        time_debt_2_millipence=int32(body, "TimeDebtRegister2"),
+        time_debt_1_recovery_period=period_1,
+        time_debt_2_recovery_period=period_2,
     )
-    return (_time_debt(asked, 1, DEBT_1), _time_debt(asked, 2, DEBT_2), payment)
+    return say_all(asked, values, *_DEBTS)
 
 
 # --- GCS06, GCS40: emergency credit, balance
@@ -135,15 +130,18 @@ _ADJUSTMENTS: Final = {
 }
 
 
-def _balance(asked: Asked, mode: str, kind: int) -> tuple[Part, ...]:
-    adjustment = f"{mode}/AdjustMeterBalance"
-    amount = int32(asked.body, adjustment) if _has(asked, adjustment) else 0
-    terms = {"value": "meter balance adjustment", "type": Term("kind of adjustment", choice(_ADJUSTMENTS))}
-    return (send(asked, "CreditAdjustment", "adjustment", type=kind, value=amount, terms=terms),)
+_BALANCE_TERMS: Final = {"value": "meter balance adjustment", "type": Term("kind of adjustment", choice(_ADJUSTMENTS))}
 
 
-def _balance_rule(use_case: str, code: int, path: str, kind: int) -> Rule:
-    fill = partial(_balance, mode=path.partition("/")[0], kind=kind)
+def _adjust(asked: Asked, mode: str, make: Callable[[int], GbzCommand]) -> tuple[Part, ...]:
+    return say(asked, make(int32(asked.body, f"{mode}/AdjustMeterBalance")), "adjustment", _BALANCE_TERMS)
+
+
+def _reset(asked: Asked, values: GbzCommand) -> tuple[Part, ...]:
+    return say(asked, values, "adjustment", _BALANCE_TERMS)
+
+
+def _balance_rule(use_case: str, code: int, path: str, fill: Fill) -> Rule:
     return Rule(use_case, code, ("1.5",), fill, GSME, partial(_has, path=path), "B1")
 
 
@@ -207,81 +205,56 @@ def _identification_number(asked: Asked) -> tuple[Part, ...]:
 # --- GCS23 to GCS25, GCS31: settings
 
 _FIVE_PLACES, _ONE_PLACE, _FOUR_PLACES = 5, 1, 4
+UINT_16_MAX: Final = 2**16 - 1
 UINT_32_MAX: Final = 2**32 - 1
-MEGAJOULES: Final = 1
 
 
 def _gas_conversion(asked: Asked) -> tuple[Part, ...]:
-    factor = decimal(asked.body, "ConversionFactor", _FIVE_PLACES, UINT_32_MAX)
-    value = decimal(asked.body, "CalorificValue", _ONE_PLACE, UINT_32_MAX)
-    factor_terms = {"factor": "conversion factor (in 0.00001)"}
-    value_terms = {"calorific_value": "calorific value (in 0.1)"}
-    return (
-        send(asked, "PublishConversionFactor", "conversion factor", factor=factor, trailing_digit=0x50,
-             terms=factor_terms),
-        send(asked, "PublishCalorificValue", "calorific value", calorific_value=value, unit=MEGAJOULES,
-             trailing_digit=0x10, terms=value_terms),
-    )  # fmt: skip
+    values = build.SetGasConversion(
+        decimal(asked.body, "ConversionFactor", _FIVE_PLACES, UINT_32_MAX),
+        decimal(asked.body, "CalorificValue", _ONE_PLACE, UINT_32_MAX),
+    )
+    factor = ("conversion factor", {"factor": "conversion factor (in 0.00001)"})
+    calorific = ("calorific value", {"calorific_value": "calorific value (in 0.1)"})
+    return say_all(asked, values, factor, calorific)
 
 
-CUBIC_METRES: Final = 1
-_SUPPLY_STATES: Final = {"Unchanged": 3, "Locked": 0}
-"""What the supply becomes: 0 off, 3 unchanged, as the Smart Energy Profile numbers it. Only Unchanged was seen. Locked
-is inferred from that numbering and from the constant 0 for uncontrolled flow [I]; the reference presumes 2, which there
-means on, and a supply that is to be locked must not be switched on."""
-UNCHANGED: Final = 3
-OFF: Final = 0
+_SUPPLY_STATES: Final = {state.name.capitalize(): state.value for state in build.SupplyState}
 
 
 def _gas_flow(asked: Asked) -> tuple[Part, ...]:
     """The threshold as a whole number (GCS24), or as a decimal that the divisor makes whole (GCS24a)."""
     body = asked.body
     if _has(asked, "UncontrolledGasFlowRateDecimal"):
-        flow, divisor = decimal(body, "UncontrolledGasFlowRateDecimal", _FOUR_PLACES, 2**16 - 1), 10**_FOUR_PLACES
+        flow = decimal(body, "UncontrolledGasFlowRateDecimal", _FOUR_PLACES, UINT_16_MAX)
+        divisor = 10**_FOUR_PLACES
     else:
         flow, divisor = uint16(body, "UncontrolledGasFlowRate"), 1
-    show = choice({0: "Locked", 3: "Unchanged"})
-    return (
-        send(
-            asked,
-            "SetUncontrolledFlowThreshold",
-            "uncontrolled flow",
-            threshold=flow,
-            unit=CUBIC_METRES,
-            multiplier=1,
-            divisor=divisor,
-            stabilisation=integer(body, "StabilisationPeriod", 1, 255),
-            measurement=integer(body, "MeasurementPeriod", 1, 65_535),
-            terms={
-                "threshold": "uncontrolled gas flow rate",
-                "stabilisation": "stabilisation period",
-                "measurement": "measurement period",
-            },
-        ),
-        send(
-            asked,
-            "SetSupplyStatus",
-            "supply states",
-            tamper=one_of(body, "SupplyTamperState", _SUPPLY_STATES),
-            depletion=one_of(body, "SupplyDepletionState", _SUPPLY_STATES),
-            uncontrolled_flow=OFF,
-            load_limit=UNCHANGED,
-            terms={"tamper": Term("supply tamper state", show), "depletion": Term("supply depletion state", show)},
-        ),
+    tamper, depletion = (
+        build.SupplyState(one_of(body, f"Supply{cause}State", _SUPPLY_STATES)) for cause in ("Tamper", "Depletion")
     )
+    stabilisation = integer(body, "StabilisationPeriod", 1, 255)
+    measurement = integer(body, "MeasurementPeriod", 1, UINT_16_MAX)
+    values = build.SetUncontrolledFlow(flow, divisor, stabilisation, measurement, tamper, depletion)
+    flow_terms = {
+        "threshold": "uncontrolled gas flow rate",
+        "stabilisation": "stabilisation period",
+        "measurement": "measurement period",
+    }
+    show = choice({state: name for name, state in _SUPPLY_STATES.items()})
+    states = {"tamper": Term("supply tamper state", show), "depletion": Term("supply depletion state", show)}
+    return say_all(asked, values, ("uncontrolled flow", flow_terms), ("supply states", states))
 
 
-_DAYS, _WEEKS, _MONTHS = 0x21, 0x22, 0x23
 _PERIODICITIES: Final = {
-    "Daily": (1, _DAYS),
-    "Weekly": (1, _WEEKS),
-    "Monthly": (1, _MONTHS),
-    "Quarterly": (3, _MONTHS),
-    "SixMonthly": (6, _MONTHS),
-    "Yearly": (12, _MONTHS),
+    "Daily": (1, build.PeriodUnit.DAYS),
+    "Weekly": (1, build.PeriodUnit.WEEKS),
+    "Monthly": (1, build.PeriodUnit.MONTHS),
+    "Quarterly": (3, build.PeriodUnit.MONTHS),
+    "SixMonthly": (6, build.PeriodUnit.MONTHS),
+    "Yearly": (12, build.PeriodUnit.MONTHS),
 }
-"""Number and unit. Monthly and SixMonthly were seen; Quarterly and Yearly follow; days and weeks are the units of the
-Smart Energy Profile [I]."""
+"""Number and unit. Monthly and SixMonthly were seen; Quarterly and Yearly follow; days and weeks [I]."""
 
 
 def _billing_calendar(asked: Asked) -> tuple[Part, ...]:
@@ -289,18 +262,12 @@ def _billing_calendar(asked: Asked) -> tuple[Part, ...]:
     periodicity = words(calendar, "Periodicity")
     if periodicity not in _PERIODICITIES:
         raise TransformError(f"Periodicity is {periodicity[:30]!r}; it must be one of {', '.join(_PERIODICITIES)}")
-    duration, kind = _PERIODICITIES[periodicity]
-    given = {
-        "start": zigbee_seconds(instant(calendar, "BillingPeriodStart")),
-        "duration": duration,
-        "duration_type": kind,
-    }
-    terms = {"start": Term("start of the billing period", zigbee_time), "duration": "duration of the billing period"}
-    blocks = {"start": Term("start of the block period", zigbee_time), "duration": "duration of the block period"}
-    return (
-        send(asked, "PublishBillingPeriod", "billing period", given, terms=terms),
-        send(asked, "PublishBlockPeriod", "block period", given, control=2, resolution=1, terms=blocks),
-    )
+    values = build.SetBillingCalendar(instant(calendar, "BillingPeriodStart"), *_PERIODICITIES[periodicity])
+    names: list[Named] = [
+        (name, {"start": Term(f"start of the {name}", zigbee_time), "duration": f"duration of the {name}"})
+        for name in ("billing period", "block period")
+    ]
+    return say_all(asked, values, *names)
 
 
 def _monthly(asked: Asked) -> bool:
@@ -330,7 +297,7 @@ _CLOCK: Final = Term(
 def _synchronise_clock(asked: Asked) -> Document:
     start = instant(asked.body, "CurrentDateTime")
     end = start + integer(asked.body, "TolerancePeriod", 0, TOLERANCE_MAX_S)
-    return Document(SetClock(generalized_from_unix(start), generalized_from_unix(end)), _CLOCK)
+    return document(asked, build.SynchroniseClock(start, end), _CLOCK)
 
 
 RULES: Final = (
@@ -339,10 +306,14 @@ RULES: Final = (
     Rule("GCS02", 0x006C, ("1.6",), _credit_mode, GSME, source="B1"),
     Rule("GCS04", 0x006E, ("2.3",), _update_debt, GSME, source="B1"),
     Rule("GCS06", 0x0070, ("2.5",), _activate_emergency_credit, GSME, source="B1"),
-    _balance_rule("GCS40a", 0x0086, "PrepaymentMode/AdjustMeterBalance", 0),
-    _balance_rule("GCS40b", 0x00B4, "PrepaymentMode/ResetMeterBalance", 1),
-    _balance_rule("GCS40c", 0x00C0, "CreditMode/AdjustMeterBalance", 3),
-    _balance_rule("GCS40d", 0x00C2, "CreditMode/ResetMeterBalance", 2),
+    _balance_rule("GCS40a", 0x0086, "PrepaymentMode/AdjustMeterBalance",
+                  partial(_adjust, mode="PrepaymentMode", make=build.AdjustBalanceInPrepaymentMode)),
+    _balance_rule("GCS40b", 0x00B4, "PrepaymentMode/ResetMeterBalance",
+                  partial(_reset, values=build.ResetBalanceInPrepaymentMode())),
+    _balance_rule("GCS40c", 0x00C0, "CreditMode/AdjustMeterBalance",
+                  partial(_adjust, mode="CreditMode", make=build.AdjustBalanceInCreditMode)),
+    _balance_rule("GCS40d", 0x00C2, "CreditMode/ResetMeterBalance",
+                  partial(_reset, values=build.ResetBalanceInCreditMode())),
     Rule("GCS32", 0x0081, ("7.2",), partial(_supply, values=build.DisableSupply(), state=0), GSME, source="B2"),
     Rule("GCS39", 0x0085, ("7.3",), partial(_supply, values=build.ArmSupply(), state=1), GSME, source="B2"),
     Rule("GCS07", 0x0071, ("3.1",), _display_message, GSME, source="B4"),
@@ -360,4 +331,4 @@ RULES: Final = (
     Rule("GCS41", 0x0087, ("6.20.1",), _mprn, GSME, source="B10"),
     Rule("GCS31", 0x0080, ("14.1",), _record_network_data, GSME, source="B10"),
     Rule("GCS36", 0x0083, ("9.1",), _identification_number, GSME, source="B10"),
-)
+)  # fmt: skip

@@ -7,14 +7,20 @@ from __future__ import annotations
 
 from functools import partial
 from types import MappingProxyType
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from lastmetre.duis.errors import TransformError
-from lastmetre.duis.use_cases.rules import NEWEST_CODES, Asked, Document, Item, Rule, Speaker, act, get, set_
+from lastmetre.duis.use_cases.rules import NEWEST_CODES, Asked, Document, Item, Rule, Speaker, document, say
 from lastmetre.duis.use_cases.terms import Term, choice, identifier
 from lastmetre.duis.use_cases.values import child, entity, integer, octets, words
-from lastmetre.gbcs.asn1 import DeviceType, Join, LogEntry, ReadJoinDetails, RestoreDeviceLog, Unjoin
-from lastmetre.gbcs.axdr import Array, Boolean, Enum, LongUnsigned, NullData, OctetString, Structure
+from lastmetre.gbcs.asn1 import DeviceType
+from lastmetre.gbcs.build import hub
+from lastmetre.gbcs.build import joining as build
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from lastmetre.gbcs.build.frame import Command
 
 TYPES: Final = MappingProxyType(
     {
@@ -35,7 +41,6 @@ _TYPE: Final = choice({kind.value: kind.name.replace("_", " ").lower() for kind 
 
 # --- CS03: join
 
-METHOD_A_METER, METHOD_A_OTHER, METHOD_B, METHOD_C = range(4)
 _METHOD: Final = choice({0: "A, by the meter", 1: "A, by the other device", 2: "B", 3: "C"})
 _JOIN: Final = Term(
     "",
@@ -57,14 +62,15 @@ def _type_of_other(asked: Asked) -> str:
     return other
 
 
-def _join(asked: Asked, method: int) -> Document:
-    der = None
-    if method == METHOD_C:
-        der = asked.device.records.other_device_certificate
-        if der is None:
-            raise TransformError("the key agreement certificate of the device to be joined is needed")
-    kind = TYPES[_type_of_other(asked)]
-    return Document(Join(method, entity(asked.body, "OtherDeviceID"), kind, der), _JOIN)
+def _join(asked: Asked, make: Callable[[bytes, DeviceType], Command]) -> Document:
+    return document(asked, make(entity(asked.body, "OtherDeviceID"), TYPES[_type_of_other(asked)]), _JOIN)
+
+
+def _join_with_certificate(asked: Asked) -> Document:
+    der = asked.device.records.other_device_certificate
+    if der is None:
+        raise TransformError("the key agreement certificate of the device to be joined is needed")
+    return _join(asked, partial(build.JoinMethodC, certificate=der))
 
 
 def _with(asked: Asked, types: frozenset[str]) -> bool:
@@ -72,42 +78,35 @@ def _with(asked: Asked, types: frozenset[str]) -> bool:
 
 
 def _unjoin(asked: Asked) -> Document:
-    other = entity(asked.body, "OtherDeviceID")
-    return Document(Unjoin(other), Term("", parts=(Term("device to unjoin", identifier),)))
+    values = build.UnjoinDevice(entity(asked.body, "OtherDeviceID"))
+    return document(asked, values, Term("", parts=(Term("device to unjoin", identifier),)))
 
 
-def _join_details(_: Asked) -> Document:
-    return Document(ReadJoinDetails(), Term("join details asked for"))
+def _join_details(asked: Asked) -> Document:
+    return document(asked, build.ReadJoins(), Term("join details asked for"))
 
 
 # --- CCS01 to CCS07: the hub's log
 
-HUB_LOG: Final = "104/0-0:30.3.0.255"
-HUB_SECURITY: Final = "104/0-0:30.3.1.255"
-JOIN_PERIOD_MAX_S: Final = 3600
+_ADDED: Final = Term(
+    "", parts=(Term("device to add", identifier), Term("kind of entry"), Term("install code"), Term("kind of code"))
+)
 INSTALL_CODE_SIZES: Final = (6, 16)
 
 
 def _device_to_hub(asked: Asked) -> tuple[Item, ...]:
     """Put a device on the list and let it join for some time. MPxNs are for the DCC's inventory and go nowhere."""
-    device = OctetString(entity(asked.body, "DeviceID"))
     added = child(asked.body, "AddDeviceToCHFWhitelist")
-    code = OctetString(octets(added, "InstallCode", *INSTALL_CODE_SIZES))
-    period = LongUnsigned(integer(added, "JoinTimePeriod", 1, JOIN_PERIOD_MAX_S))
-    entry = Term(
-        "",
-        parts=(Term("device to add", identifier), Term("kind of entry"), Term("install code"), Term("kind of code")),
+    values = hub.AddDevice(
+        entity(asked.body, "DeviceID"),
+        octets(added, "InstallCode", *INSTALL_CODE_SIZES),
+        integer(added, "JoinTimePeriod", 1, hub.JOIN_PERIOD_MAX_S),
     )
-    return (
-        act(HUB_LOG, 1, Structure((device, Enum(1), code, Enum(0))), entry),
-        set_(HUB_LOG, 3, period, Term("period for joining")),
-        set_(HUB_LOG, 2, Boolean(value=True), Term("joining allowed")),
-    )
+    return say(asked, values, _ADDED, Term("period for joining"), Term("joining allowed"))
 
 
 def _device_from_hub(asked: Asked) -> tuple[Item, ...]:
-    device = OctetString(entity(asked.body, "DeviceID"))
-    return (act(HUB_LOG, 2, device, Term("device to remove", identifier)),)
+    return say(asked, hub.RemoveDevice(entity(asked.body, "DeviceID")), Term("device to remove", identifier))
 
 
 def _request_type(asked: Asked, name: str) -> bool:
@@ -127,17 +126,17 @@ def _restore_hub(asked: Asked) -> tuple[Item, ...]:
     backup = asked.device.records.hub_backup
     if backup is None:
         raise TransformError("the DCC's backup of the old Communications Hub is needed")
-    keys = Array(tuple(Structure((OctetString(device), OctetString(key))) for device, key in backup.link_keys))
-    return (act(HUB_LOG, 5, Structure((OctetString(backup.network_id), keys)), _BACKUP),)
+    keys = tuple(hub.HashedLinkKey(device, key) for device, key in backup.link_keys)
+    return say(asked, hub.RestoreDeviceLog(backup.network_id, keys), _BACKUP)
 
 
-def _hub_log(_: Asked) -> tuple[Item, ...]:
-    return (get(HUB_LOG, 4),)
+def _hub_log(asked: Asked) -> tuple[Item, ...]:
+    return say(asked, hub.ReadDeviceLog(), Term(f"value read with {hub.HUB_LOG}"))
 
 
-def _hub_logs(_: Asked) -> tuple[Item, ...]:
-    places = ((HUB_LOG, "device log"), (HUB_SECURITY, "security details"))
-    return tuple(act(place, 4, NullData(), Term(f"{name} asked for")) for place, name in places)
+def _hub_logs(asked: Asked) -> tuple[Item, ...]:
+    names = ("device log", "security details")
+    return say(asked, hub.ReadDeviceLogAndSecurity(), *(Term(f"{name} asked for") for name in names))
 
 
 def _with_security_details(asked: Asked) -> bool:
@@ -159,7 +158,8 @@ def _restore_gpf(asked: Asked) -> Document:
     log = asked.device.records.device_log
     if log is None:
         raise TransformError("the DCC's backup of the old Gas Proxy Function's device log is needed")
-    return Document(RestoreDeviceLog(tuple(LogEntry(device, TYPES[kind]) for device, kind in log)), _LOG)
+    entries = tuple(build.JoinedDevice(device, TYPES[kind]) for device, kind in log)
+    return document(asked, build.RestoreProxyLog(entries), _LOG)
 
 
 CHF: Final = frozenset({"CHF"})
@@ -170,18 +170,22 @@ HCALCS: Final = frozenset({"HCALCS"})
 METERS: Final = frozenset({"ESME", "GSME", "GPF"})
 TYPE_1: Final = frozenset({"HCALCS", "PPMID"})
 
+_BY_METER: Final = partial(_join, make=build.JoinMethodAByMeter)
+_BY_OTHER: Final = partial(_join, make=build.JoinMethodAByOther)
+_METHOD_B: Final = partial(_join, make=build.JoinMethodB)
+
 RULES: Final = (
-    Rule("CS03A1", 0x000D, ("8.7.1",), partial(_join, method=METHOD_A_METER), ESME, partial(_with, types=TYPE_1), "B8"),
-    Rule("CS03A2", 0x00AB, ("8.7.1",), partial(_join, method=METHOD_A_OTHER), HCALCS, partial(_with, types=ESME), "B8"),
+    Rule("CS03A1", 0x000D, ("8.7.1",), _BY_METER, ESME, partial(_with, types=TYPE_1), "B8"),
+    Rule("CS03A2", 0x00AB, ("8.7.1",), _BY_OTHER, HCALCS, partial(_with, types=ESME), "B8"),
     # That a Gas Proxy Function is joined to a PPMID as a gas meter is: by the use case's list of devices [I].
-    Rule("CS03C", 0x00AF, ("8.7.1",), partial(_join, method=METHOD_C), GSME | {"GPF"}, partial(_with, types=PPMID),
+    Rule("CS03C", 0x00AF, ("8.7.1",), _join_with_certificate, GSME | {"GPF"}, partial(_with, types=PPMID),
          "B8"),
-    Rule("CS03A2", 0x00AB, ("8.7.2",), partial(_join, method=METHOD_A_OTHER), PPMID, partial(_with, types=ESME), "B8",
+    Rule("CS03A2", 0x00AB, ("8.7.2",), _BY_OTHER, PPMID, partial(_with, types=ESME), "B8",
          signed_by_dcc=True),
-    Rule("CS03C", 0x00AF, ("8.7.2",), partial(_join, method=METHOD_C), PPMID, partial(_with, types=GSME | {"GPF"}),
+    Rule("CS03C", 0x00AF, ("8.7.2",), _join_with_certificate, PPMID, partial(_with, types=GSME | {"GPF"}),
          "B8", signed_by_dcc=True),
     # Seen between GSME and GPF; for devices of type 2 by the method's name [I].
-    Rule("CS03B", 0x000E, ("8.7.2",), partial(_join, method=METHOD_B), METERS, source="B8"),
+    Rule("CS03B", 0x000E, ("8.7.2",), _METHOD_B, METERS, source="B8"),
     Rule("CS04AC", 0x000F, ("8.8.1",), _unjoin, METERS | HCALCS, source="B8"),
     Rule("CS04AC", 0x000F, ("8.8.2",), _unjoin, TYPE_1, source="B8", signed_by_dcc=True),
     Rule("CS04B", 0x0010, ("8.8.2",), _unjoin, METERS, source="B8"),

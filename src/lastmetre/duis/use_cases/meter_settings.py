@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING, Final
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Final
 
 from lastmetre.duis.errors import TransformError
 from lastmetre.duis.use_cases.gas import customer_identification_number
-from lastmetre.duis.use_cases.rules import Asked, Item, Rule, act, say, set_
+from lastmetre.duis.use_cases.rules import Asked, Item, Rule, say
 from lastmetre.duis.use_cases.schedules import schedule_term
 from lastmetre.duis.use_cases.terms import Term, choice, date, plain, text, time
 from lastmetre.duis.use_cases.values import (
@@ -21,110 +22,85 @@ from lastmetre.duis.use_cases.values import (
     uint16,
     uint32,
 )
-from lastmetre.gbcs.axdr import (
-    BitString,
-    Data,
-    DoubleLongUnsigned,
-    Integer,
-    LongUnsigned,
-    OctetString,
-    Structure,
-    Unsigned,
-)
+from lastmetre.gbcs.axdr import BitString
+from lastmetre.gbcs.build import hub
 from lastmetre.gbcs.build import settings as build
 from lastmetre.gbcs.build.times import Date
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from lastmetre.duis.xml import Element
+    from lastmetre.gbcs.build.shapes import Line
 
 # --- ECS29: voltage
 
-PHASE_BASES: Final = (32, 52, 72)
-"""Group C of the objects of phases 1 to 3."""
 _LIMITS: Final = (
-    (1, "RMSExtremeOverVoltage", "extreme over voltage"),
-    (2, "RMSExtremeUnderVoltage", "extreme under voltage"),
-    (3, "RMSVoltageSag", "voltage sag"),
-    (4, "RMSVoltageSwell", "voltage swell"),
+    ("RMSExtremeOverVoltage", "extreme_over_voltage"),
+    ("RMSExtremeUnderVoltage", "extreme_under_voltage"),
+    ("RMSVoltageSag", "voltage_sag"),
+    ("RMSVoltageSwell", "voltage_swell"),
 )
+"""What a limit is called in a request and in ``gbcs.build``."""
 
 
-def _phases(body: Element) -> list[tuple[int, Element]]:
+def _phases(body: Element) -> tuple[build.PhaseVoltage, ...]:
     """Settings of each phase, in order; one phase has no number."""
     single = body.find("SinglePhaseVoltageSettings")
     if single is not None:
-        return [(1, single)]
-    found = [
-        (integer(phase, "Phase", 1, len(PHASE_BASES)), child(phase, "PhaseVoltageSettings"))
+        return (_phase(single),)
+    found = {
+        integer(phase, "Phase", 1, len(build.PHASE_BASES)): _phase(child(phase, "PhaseVoltageSettings"))
         for phase in body.all("PolyPhaseVoltageSettings")
-    ]
-    if sorted(number for number, _ in found) != [1, 2, 3]:
+    }
+    if sorted(found) != [1, 2, 3]:
         raise TransformError("voltage settings must name each of the three phases once")
-    return sorted(found, key=lambda numbered: numbered[0])
+    return tuple(found[number] for number in sorted(found))
 
 
-def _limit_items(body: Element) -> Iterable[Item]:
-    settings = child(body, "RMSVoltageSettings")
-    for number, element, name in _LIMITS:
-        place = f"71/0-0:17.0.{number}.255"
-        threshold = DoubleLongUnsigned(uint32(settings, f"{element}Threshold"))
-        period = DoubleLongUnsigned(uint32(settings, f"{element}MeasurementPeriod"))
-        yield set_(place, 4, threshold, Term(f"{name} threshold"))
-        yield set_(place, 6, period, Term(f"{name} measurement period"))
-
-
-def _period_item(phase: int, settings: Element) -> Item:
-    period = DoubleLongUnsigned(uint32(settings, "AverageRMSVoltageMeasurementPeriod"))
-    place = f"7/1-0:{PHASE_BASES[phase - 1]}.24.0.255"
-    return set_(place, 4, period, Term(f"average voltage measurement period of phase {phase}"))
-
-
-def _over(phase: int, settings: Element) -> Item:
-    threshold = DoubleLongUnsigned(uint32(settings, "AverageRMSOverVoltageThreshold"))
-    return set_(
-        f"1/1-0:{PHASE_BASES[phase - 1]}.35.0.4", 2, threshold, Term(f"over voltage threshold of phase {phase}")
+def _phase(settings: Element) -> build.PhaseVoltage:
+    return build.PhaseVoltage(
+        uint32(settings, "AverageRMSVoltageMeasurementPeriod"),
+        uint32(settings, "AverageRMSOverVoltageThreshold"),
+        uint32(settings, "AverageRMSUnderVoltageThreshold"),
     )
 
 
-def _under(phase: int, settings: Element) -> Item:
-    threshold = DoubleLongUnsigned(uint32(settings, "AverageRMSUnderVoltageThreshold"))
-    return set_(
-        f"1/1-0:{PHASE_BASES[phase - 1]}.31.0.4", 2, threshold, Term(f"under voltage threshold of phase {phase}")
-    )
+def _voltage(asked: Asked, *, reset: bool) -> tuple[Item, ...]:
+    settings = child(asked.body, "RMSVoltageSettings")
+    limits = {}
+    for element, name in _LIMITS:
+        limits[f"{name}_threshold_decivolts"] = uint32(settings, f"{element}Threshold")
+        limits[f"{name}_measurement_period_s"] = uint32(settings, f"{element}MeasurementPeriod")
+    values = build.SetVoltageLimits(_phases(asked.body), **limits, reset_counters=reset)
+    lines = build.voltage_lines(len(values.phases), reset_counters=reset)
+    return say(asked, values, *(_voltage_term(line) for line in lines))
 
 
-def _reset_counters(phases: Iterable[int]) -> Iterable[Item]:
-    for phase in phases:
-        for group, name in ((32, "under voltage"), (36, "over voltage")):
-            place = f"3/1-0:{PHASE_BASES[phase - 1]}.{group}.0.4"
-            yield act(place, 1, Integer(0), Term(f"reset of the {name} counter of phase {phase}"))
+def _voltage_term(line: Line) -> Term:
+    """What a setting is called, by the object it is written to: its phase, or its limit."""
+    obis, attribute = line.spec.obis, getattr(line.spec, "attribute", None)
+    _, _, group_c, group_d, group_e, _ = obis.raw
+    if group_c not in build.PHASE_BASES:
+        name = _LIMITS[group_e - 1][1].replace("_", " ")
+        return Term(f"{name} {'threshold' if attribute == 4 else 'measurement period'}")
+    phase = build.PHASE_BASES.index(group_c) + 1
+    return Term(_OF_PHASE[group_d].format(phase))
 
 
-def _voltage(asked: Asked) -> tuple[Item, ...]:
-    """Periods, limits, thresholds (of phase 1 the other way round than of the others), and counters back to zero."""
-    phases = _phases(asked.body)
-    thresholds: list[Item] = []
-    for phase, settings in phases:
-        pair = (_over(phase, settings), _under(phase, settings))
-        thresholds += pair if phase == 1 else pair[::-1]
-    return (
-        *(_period_item(phase, settings) for phase, settings in phases),
-        *_limit_items(asked.body),
-        *thresholds,
-        *_reset_counters(phase for phase, _ in phases),
-    )
+_OF_PHASE: Final = MappingProxyType(
+    {
+        24: "average voltage measurement period of phase {}",
+        31: "under voltage threshold of phase {}",
+        32: "reset of the under voltage counter of phase {}",
+        35: "over voltage threshold of phase {}",
+        36: "reset of the over voltage counter of phase {}",
+    }
+)
+"""By group D of the object."""
 
 
-def _voltage_without_reset(asked: Asked) -> tuple[Item, ...]:
-    phases = _phases(asked.body)
-    thresholds = [item for phase, settings in phases for item in (_under(phase, settings), _over(phase, settings))]
-    return (*thresholds, *(_period_item(phase, settings) for phase, settings in phases), *_limit_items(asked.body))
-
-
-def _counter_reset(_: Asked, phases: int) -> tuple[Item, ...]:
-    return tuple(_reset_counters(range(1, phases + 1)))
+def _counter_reset(asked: Asked, phases: int) -> tuple[Item, ...]:
+    names = (Term(_OF_PHASE[group].format(phase)) for phase in range(1, phases + 1) for group in (32, 36))
+    return say(asked, build.ResetVoltageCounters(phases), *names)
 
 
 def _voltage_form(asked: Asked, *, single: bool, reset: bool) -> bool:
@@ -198,79 +174,76 @@ def _demand_period(asked: Asked) -> tuple[Item, ...]:
 
 
 _DEMANDS: Final = (
-    ("MaxDemandActivePowerImportValue", "1-0:1.6.0.255", "import"),
-    ("MaxDemandConfigTimeActivePowerImportValue", "1-0:1.6.1.255", "import in the configured period"),
-    ("MaxDemandActivePowerExportValue", "1-0:2.6.0.255", "export"),
+    ("MaxDemandActivePowerImportValue", "import"),
+    ("MaxDemandConfigTimeActivePowerImportValue", "import in the configured period"),
+    ("MaxDemandActivePowerExportValue", "export"),
 )
 
 
 def _reset_demand(asked: Asked) -> tuple[Item, ...]:
     """Only the registers that are asked for."""
-    chosen = [row for row in _DEMANDS if asked.body.find(row[0]) is not None]
-    if not chosen:
+    chosen = [asked.body.find(element) is not None for element, _ in _DEMANDS]
+    if not any(chosen):
         raise TransformError("ResetMaximumDemandRegisters names no register to reset")
-    return tuple(act(f"4/{place}", 1, Integer(0), Term(f"reset of maximum demand {name}")) for _, place, name in chosen)
+    names = (name for (_, name), there in zip(_DEMANDS, chosen, strict=True) if there)
+    values = build.ResetMaximumDemand(*chosen)
+    return say(asked, values, *(Term(f"reset of maximum demand {name}") for name in names))
 
 
 # --- ECS39, ECS50: MPANs and the customer identification number
 
-MPAN_LENGTH: Final = 13
 
-
-def _mpan(element: Element, path: str) -> bytes:
-    octets = ascii_text(element, path, MPAN_LENGTH)
-    if len(octets) != MPAN_LENGTH:
-        raise TransformError(f"{element.name}/{path} must have {MPAN_LENGTH} characters")
-    return octets
+def _mpan(element: Element, path: str) -> str:
+    octets = ascii_text(element, path, build.MPAN_LENGTH)
+    if len(octets) != build.MPAN_LENGTH:
+        raise TransformError(f"{element.name}/{path} must have {build.MPAN_LENGTH} characters")
+    return octets.decode()
 
 
 def _import_mpans(asked: Asked) -> tuple[Item, ...]:
     """One, or both of a twin element meter behind one another."""
     mpans = child(asked.body, "ImportMPANs")
-    names = [name for name in ("ImportMPAN", "SecondaryImportMPAN") if mpans.find(name) is not None]
-    value = OctetString(b"".join(_mpan(mpans, name) for name in names))
-    return (set_("1/0-0:94.44.34.11", 2, value, Term("import MPAN", text)),)
+    second = "SecondaryImportMPAN"
+    values = build.SetImportMpan(
+        _mpan(mpans, "ImportMPAN"), _mpan(mpans, second) if mpans.find(second) is not None else None
+    )
+    return say(asked, values, Term("import MPAN", text))
 
 
 def _export_mpan(asked: Asked) -> tuple[Item, ...]:
-    value = OctetString(_mpan(asked.body, "ExportMPAN"))
-    return (set_("1/1-0:0.0.2.255", 2, value, Term("export MPAN", text)),)
+    return say(asked, build.SetExportMpan(_mpan(asked.body, "ExportMPAN")), Term("export MPAN", text))
 
 
 def _identification_number(asked: Asked) -> tuple[Item, ...]:
-    number = OctetString(customer_identification_number(asked))
-    return (set_("1/0-3:96.13.1.255", 2, number, Term("customer identification number", text)),)
+    values = build.SetCustomerIdentificationNumber(customer_identification_number(asked).decode())
+    return say(asked, values, Term("customer identification number", text))
 
 
 # --- DBCH04: a hub's radio
 
 _BANDS: Final = (
-    ("LowerBandSubGHzChannels0To26", 0b11100, 0, 26, "lower band, channels 0 to 26"),
-    ("LowerBandSubGHzChannels27To34", 0b11101, 27, 34, "lower band, channels 27 to 34"),
-    ("LowerBandSubGHzChannels35To61", 0b11110, 35, 61, "lower band, channels 35 to 61"),
-    ("UpperBandSubGHzChannels0To26", 0b11111, 0, 26, "upper band, channels 0 to 26"),
+    ("LowerBandSubGHzChannels0To26", "lower band, channels 0 to 26"),
+    ("LowerBandSubGHzChannels27To34", "lower band, channels 27 to 34"),
+    ("LowerBandSubGHzChannels35To61", "lower band, channels 35 to 61"),
+    ("UpperBandSubGHzChannels0To26", "upper band, channels 0 to 26"),
 )
-PAGE_BITS: Final = 5
-MASK_BITS: Final = 32
+"""The bands of a request and what they are called, in the order of ``hub.BANDS``."""
 
 
-def _channels(body: Element, element: str, page: int, first: int, last: int) -> BitString:
-    """A page number in the five highest bits, and a bit for each channel, the first in the lowest."""
+def _channels(body: Element, element: str, band: hub.Band) -> tuple[int, ...]:
     group = child(body, element)
-    mask = page << MASK_BITS - PAGE_BITS
-    for channel in range(first, last + 1):
-        if group.find(f"Channel{channel}") is not None:
-            mask |= 1 << channel - first
-    return BitString(MASK_BITS, mask.to_bytes(MASK_BITS // 8, "big"))
+    channels = range(band.first, band.last + 1)
+    return tuple(channel for channel in channels if group.find(f"Channel{channel}") is not None)
 
 
 def _show_channels(data: object) -> str:
-    if not isinstance(data, BitString) or data.bit_count != MASK_BITS:
+    if not isinstance(data, BitString) or data.bit_count != hub.MASK_BITS:
         return plain(data)
     mask = int.from_bytes(data.value, "big")
-    page, channels = mask >> MASK_BITS - PAGE_BITS, mask & (1 << MASK_BITS - PAGE_BITS) - 1
-    first = next((first for _, number, first, *_ in _BANDS if number == page), 0)
-    listed = [str(first + at) for at in range(MASK_BITS - PAGE_BITS) if channels >> at & 1]
+    low_bits = hub.MASK_BITS - hub.PAGE_BITS
+    page, channels = mask >> low_bits, mask & (1 << low_bits) - 1
+    first = next((band.first for band in hub.BANDS if band.page == page), 0)
+    listed = [str(first + at) for at in range(low_bits) if channels >> at & 1]
     return f"page {page}: {', '.join(listed) or 'none'}"
 
 
@@ -278,40 +251,50 @@ HUNDREDTHS_PLACES: Final = 2
 PER_CENT_MAX: Final = 100_00
 
 
-def _hundredths(body: Element, path: str) -> Data:
-    return LongUnsigned(decimal(body, path, HUNDREDTHS_PLACES, PER_CENT_MAX))
+def _hundredths(body: Element, path: str) -> int:
+    return decimal(body, path, HUNDREDTHS_PLACES, PER_CENT_MAX)
+
+
+_SETTINGS: Final = (
+    ("NormalLimitedDutyCycleThreshold", _hundredths, "normal to limited duty cycle threshold"),
+    ("LimitedCriticalDutyCycleThreshold", _hundredths, "limited to critical duty cycle threshold"),
+    ("MaximumSubGHzChannelChangesPerWeek", uint8, "channel changes per week"),
+    ("GSMECurfew", uint16, "GSME curfew"),
+    ("ChannelQuieterThreshold", uint8, "channel quieter threshold"),
+    ("ChannelNoisierThreshold", uint8, "channel noisier threshold"),
+    ("NonGSMEPoorCommsPercentageThreshold", _hundredths, "poor communications percentage"),
+    ("NonGSMEPoorCommsMeasurementPeriods", uint8, "poor communications periods"),
+    ("LocalCHNoiseMeasurementPeriod", uint16, "noise measurement period"),
+    ("LocalCHFailurePercentage", _hundredths, "failure percentage"),
+    ("LocalCHRetryPercentage", _hundredths, "retry percentage"),
+)
+"""The settings of a request, how they are read and what they are called, in the order of ``hub.ConfigureSubGhz``."""
+_RADIO: Final = Term(
+    "",
+    parts=(*(Term(name, _show_channels) for _, name in _BANDS), *(Term(name) for *_, name in _SETTINGS)),
+)
 
 
 def _radio(asked: Asked) -> tuple[Item, ...]:
     body = asked.body
-    settings: tuple[tuple[str, Data], ...] = (
-        ("normal to limited duty cycle threshold", _hundredths(body, "NormalLimitedDutyCycleThreshold")),
-        ("limited to critical duty cycle threshold", _hundredths(body, "LimitedCriticalDutyCycleThreshold")),
-        ("channel changes per week", Unsigned(uint8(body, "MaximumSubGHzChannelChangesPerWeek"))),
-        ("GSME curfew", LongUnsigned(uint16(body, "GSMECurfew"))),
-        ("channel quieter threshold", Unsigned(uint8(body, "ChannelQuieterThreshold"))),
-        ("channel noisier threshold", Unsigned(uint8(body, "ChannelNoisierThreshold"))),
-        ("poor communications percentage", _hundredths(body, "NonGSMEPoorCommsPercentageThreshold")),
-        ("poor communications periods", Unsigned(uint8(body, "NonGSMEPoorCommsMeasurementPeriods"))),
-        ("noise measurement period", LongUnsigned(uint16(body, "LocalCHNoiseMeasurementPeriod"))),
-        ("failure percentage", _hundredths(body, "LocalCHFailurePercentage")),
-        ("retry percentage", _hundredths(body, "LocalCHRetryPercentage")),
-    )
-    masks = tuple(_channels(body, element, page, first, last) for element, page, first, last, _ in _BANDS)
-    names = (*(Term(name, _show_channels) for *_, name in _BANDS), *(Term(name) for name, _ in settings))
-    data = Structure((*masks, *(value for _, value in settings)))
-    return (set_("1/0-0:94.44.10.0", 2, data, Term("", parts=names)),)
+    bands = (_channels(body, element, band) for (element, _), band in zip(_BANDS, hub.BANDS, strict=True))
+    settings = (read(body, element) for element, read, _ in _SETTINGS)
+    in_order: Any = (*bands, *settings)
+    return say(asked, hub.ConfigureSubGhz(*in_order), _RADIO)
 
 
 CHF: Final = frozenset({"CHF"})
 ESME: Final = frozenset({"ESME"})
 
+_RESET: Final = partial(_voltage, reset=True)
+_KEEP: Final = partial(_voltage, reset=False)
+
 RULES: Final = (
-    Rule("ECS29a", 0x0045, ("6.5",), _voltage, ESME, partial(_voltage_form, single=True, reset=True), "B10"),
-    Rule("ECS29b", 0x00AE, ("6.5",), _voltage, ESME, partial(_voltage_form, single=False, reset=True), "B10"),
-    Rule("ECS29c", 0x00D1, ("6.5",), _voltage_without_reset, ESME, partial(_voltage_form, single=True, reset=False),
+    Rule("ECS29a", 0x0045, ("6.5",), _RESET, ESME, partial(_voltage_form, single=True, reset=True), "B10"),
+    Rule("ECS29b", 0x00AE, ("6.5",), _RESET, ESME, partial(_voltage_form, single=False, reset=True), "B10"),
+    Rule("ECS29c", 0x00D1, ("6.5",), _KEEP, ESME, partial(_voltage_form, single=True, reset=False),
          "B10"),
-    Rule("ECS29d", 0x00D2, ("6.5",), _voltage_without_reset, ESME, partial(_voltage_form, single=False, reset=False),
+    Rule("ECS29d", 0x00D2, ("6.5",), _KEEP, ESME, partial(_voltage_form, single=False, reset=False),
          "B10"),
     Rule("ECS29e", 0x00D3, ("6.27",), partial(_counter_reset, phases=1), ESME, partial(_has_phases, single=True),
          "B10"),

@@ -14,14 +14,16 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 
 from lastmetre.duis.errors import TransformError
 from lastmetre.duis.use_cases.terms import Term, moment
-from lastmetre.gbcs.axdr import Data, NullData
+from lastmetre.gbcs.asn1 import Asn1
 from lastmetre.gbcs.build.frame import Frame
-from lastmetre.gbcs.dlms import Action, Get, GetWithSelection, Obis, Set, Spec
+from lastmetre.gbcs.dlms import Action, Get, GetWithSelection, Set, Spec
 from lastmetre.gbcs.zcl import ReadAttributes
 
 if TYPE_CHECKING:
     from lastmetre.duis.xml import Element
     from lastmetre.gbcs.asn1 import Asn1Command
+    from lastmetre.gbcs.axdr import Data
+    from lastmetre.gbcs.build.frame import Command
     from lastmetre.gbcs.build.shapes import DlmsCommand
     from lastmetre.gbcs.build.times import Activation
     from lastmetre.gbcs.zcl import ZclCommand, ZclValue
@@ -213,32 +215,16 @@ def say(asked: Asked, values: DlmsCommand, *terms: Term, code: int | None = None
     return tuple(Item(spec, data, term) for (spec, data), term in zip(items, terms, strict=True))
 
 
+def document(asked: Asked, values: Command, term: Term) -> Document:
+    """The ASN.1 payload that ``gbcs.build`` makes of values, with the names of its values."""
+    payload = values.written(frame_of(asked, values.message_codes[0]))
+    assert isinstance(payload, Asn1), "the record is one of an ASN.1 Command"
+    return Document(payload.value, term)  # type: ignore[arg-type]
+
+
 def when_of(name: str) -> Term:
     """What the time is called at which a value written before takes effect."""
     return Term(f"activation time of {name}", moment)
-
-
-def set_(target: str, attribute: int, data: Data, term: Term) -> Item:
-    """Write an attribute; ``target`` is class/OBIS."""
-    class_id, _, code = target.partition("/")
-    return Item(Set(int(class_id), Obis.parse(code), attribute), data, term)
-
-
-def act(target: str, method: int, data: Data, term: Term) -> Item:
-    """Invoke a method; ``target`` is class/OBIS."""
-    class_id, _, code = target.partition("/")
-    return Item(Action(int(class_id), Obis.parse(code), method), data, term)
-
-
-def get(target: str, attribute: int) -> Item:
-    """Read an attribute; ``target`` is class/OBIS."""
-    class_id, _, code = target.partition("/")
-    return Item(Get(int(class_id), Obis.parse(code), attribute), NullData(), Term(f"value read with {target}"))
-
-
-def activate(target: str, attribute: int, when: Data, name: str) -> Item:
-    """Say when a value written before takes effect."""
-    return set_(target, attribute, when, Term(f"activation time of {name}", moment))
 
 
 def describe(spec: Spec) -> str:

@@ -8,34 +8,22 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
 from lastmetre.duis.errors import TransformError
-from lastmetre.duis.use_cases.rules import NEWEST_CODES, Asked, Document, Rule, Speaker
+from lastmetre.duis.use_cases.rules import NEWEST_CODES, Asked, Document, Rule, Speaker, document
 from lastmetre.duis.use_cases.terms import Term, choice, generalized_time, plain
 from lastmetre.duis.use_cases.values import boolean, certificate, child, integer, octets, words
 from lastmetre.gbcs.asn1 import (
     KEY_USAGE_DIGITAL_SIGNATURE,
     KEY_USAGE_KEY_AGREEMENT,
-    ActivateFirmware,
-    CellId,
     CellUsage,
-    CredentialsQuery,
-    IssueCredentials,
-    ProvideDeviceCertificate,
-    ReadFirmwareVersion,
-    Replacement,
     Role,
-    RoleCounter,
-    SpecialistCounter,
-    UpdateControl,
-    UpdateCredentials,
-    UpdateDeviceCertificate,
     UpdateMode,
 )
+from lastmetre.gbcs.build import credentials as build
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from lastmetre.duis.xml import Element
-    from lastmetre.gbcs.axdr import BitString
 
 METERS: Final = frozenset({"ESME", "GSME"})
 WITH_CREDENTIALS: Final = frozenset({"ESME", "GSME", "GPF", "CHF", "HCALCS", "PPMID", "SAPC"})
@@ -55,7 +43,6 @@ ROLES: Final = MappingProxyType(
 """Root and Recovery were not seen [I]."""
 
 COUNTER_MAX: Final = 2**63 - 1
-FIRMWARE_HASH_SIZE: Final = 32
 
 _ROLE: Final = choice({role.value: name for name, role in ROLES.items()})
 
@@ -89,9 +76,8 @@ _QUERY: Final = Term(
 
 
 def _credentials_query(asked: Asked) -> Document:
-    authority = CellId(Role.ACCESS_CONTROL_BROKER, KEY_USAGE_KEY_AGREEMENT)
-    wanted = tuple(int(_role(role)) for role in asked.body.all("RemotePartyRole"))
-    return Document(CredentialsQuery(authority, wanted), _QUERY)
+    wanted = tuple(map(_role, asked.body.all("RemotePartyRole")))
+    return document(asked, build.ReadCredentials(wanted), _QUERY)
 
 
 def _newest(asked: Asked) -> bool:
@@ -143,10 +129,10 @@ _UPDATE: Final = Term(
     ),
 )
 
-SLOTS: Final[tuple[tuple[str, BitString, CellUsage], ...]] = (
-    ("DigitalSigningCertificate", KEY_USAGE_DIGITAL_SIGNATURE, CellUsage.MANAGEMENT),
-    ("KeyAgreementCertificate", KEY_USAGE_KEY_AGREEMENT, CellUsage.MANAGEMENT),
-    ("KeyAgreementTopUpCertificate", KEY_USAGE_KEY_AGREEMENT, CellUsage.PREPAYMENT_TOP_UP),
+SLOTS: Final[tuple[tuple[str, build.KeyUsage, CellUsage], ...]] = (
+    ("DigitalSigningCertificate", build.KeyUsage.DIGITAL_SIGNATURE, CellUsage.MANAGEMENT),
+    ("KeyAgreementCertificate", build.KeyUsage.KEY_AGREEMENT, CellUsage.MANAGEMENT),
+    ("KeyAgreementTopUpCertificate", build.KeyUsage.KEY_AGREEMENT, CellUsage.PREPAYMENT_TOP_UP),
 )
 """Elements that carry new certificates, in wire order, and the cells they go to."""
 
@@ -164,11 +150,11 @@ def new_certificates(body: Element) -> Element:
     raise TransformError(f"{body.name} has no ReplacementCertificates")
 
 
-def _replacements(body: Element, role: Role) -> Iterator[Replacement]:
+def _replacements(body: Element, role: Role) -> Iterator[build.NewCertificate]:
     certificates = new_certificates(body)
     for element, usage, purpose in SLOTS:
         if certificates.find(element) is not None:
-            yield Replacement(certificate(certificates, element), CellId(role, usage, purpose))
+            yield build.NewCertificate(certificate(certificates, element), role, usage, purpose)
 
 
 def _floor(body: Element, *names: str) -> int | None:
@@ -182,26 +168,19 @@ def _update(asked: Asked, change: Change) -> Document:
     body = asked.body
     floor = _floor(body, "RemotePartyFloorSeqNumber", "SupplierFloorSeqNumber", "ACBFloorSeqNumber")
     top_up = _floor(body, "RemotePartyPrepaymentTopUpFloorSeqNumber", "SupplierPrepaymentTopUpFloorSeqNumber")
-    special = None if top_up is None else (SpecialistCounter(CellUsage.MANAGEMENT, top_up),)
     beside = change.floor_beside
-    others = (RoleCounter(change.role, floor, special),) if beside and floor is not None else None
-    control = UpdateControl(
-        mode=change.mode,
-        authorising_counter=asked.originator_counter,
-        apply_time_checks=None if boolean(body, "ApplyTimeBasedCPVChecks") else 1,
-        authorising_cell=None if change.authority is None else CellId(change.authority, KEY_USAGE_DIGITAL_SIGNATURE),
-        new_floor=None if beside else floor,
-        new_specialist_floor=None if beside else special,
-        other_changes=others,
-    )
-    path = child(body, "CertificationPathCertificates")
-    update = UpdateCredentials(
-        control,
+    others = (build.CounterFloor(change.role, floor, top_up),) if beside and floor is not None else None
+    values = build.UpdateSecurityCredentials(
+        change.mode,
+        change.authority,
         tuple(_replacements(body, change.role)),
-        tuple(certificate(found, "") for found in path.all("Certificate")),
-        asked.activation.generalized,
+        tuple(certificate(found, "") for found in child(body, "CertificationPathCertificates").all("Certificate")),
+        floor=None if beside else floor,
+        top_up_floor=None if beside else top_up,
+        other_floors=others,
+        apply_time_checks=boolean(body, "ApplyTimeBasedCPVChecks"),
     )
-    return Document(update, _UPDATE)
+    return document(asked, values, _UPDATE)
 
 
 def _of_role(asked: Asked, name: str) -> bool:
@@ -221,12 +200,12 @@ LOAD_CONTROLLER: Final = Change(
 # --- CS02c, CS02d, CS02e: the device's own certificates
 
 _CREDENTIAL_TYPES: Final = MappingProxyType(
-    {"Digital Signature": KEY_USAGE_DIGITAL_SIGNATURE, "Key Agreement": KEY_USAGE_KEY_AGREEMENT}
+    {"Digital Signature": build.KeyUsage.DIGITAL_SIGNATURE, "Key Agreement": build.KeyUsage.KEY_AGREEMENT}
 )
 _CREDENTIAL: Final = Term("", parts=(Term("credential type", _usage),))
 
 
-def _credential_type(asked: Asked) -> BitString:
+def _credential_type(asked: Asked) -> build.KeyUsage:
     name = words(asked.body, "CredentialType")
     if name not in _CREDENTIAL_TYPES:
         raise TransformError(f"CredentialType is {name[:30]!r}; it must be one of {', '.join(_CREDENTIAL_TYPES)}")
@@ -234,16 +213,16 @@ def _credential_type(asked: Asked) -> BitString:
 
 
 def _issue(asked: Asked) -> Document:
-    return Document(IssueCredentials(_credential_type(asked)), _CREDENTIAL)
+    return document(asked, build.IssueDeviceCredentials(_credential_type(asked)), _CREDENTIAL)
 
 
 def _provide(asked: Asked) -> Document:
-    return Document(ProvideDeviceCertificate(_credential_type(asked)), _CREDENTIAL)
+    return document(asked, build.ReadDeviceCertificate(_credential_type(asked)), _CREDENTIAL)
 
 
 def _device_certificate(asked: Asked) -> Document:
-    der = certificate(asked.body, "DeviceCertificate")
-    return Document(UpdateDeviceCertificate(der), Term("", parts=(Term("device certificate"),)))
+    values = build.ReplaceDeviceCertificate(certificate(asked.body, "DeviceCertificate"))
+    return document(asked, values, Term("", parts=(Term("device certificate"),)))
 
 
 # --- CS06, CS08: firmware
@@ -259,12 +238,12 @@ _FIRMWARE: Final = Term(
 
 
 def _activate_firmware(asked: Asked) -> Document:
-    digest = octets(asked.body, "FirmwareHash", FIRMWARE_HASH_SIZE, FIRMWARE_HASH_SIZE)
-    return Document(ActivateFirmware(digest, asked.originator_counter, asked.activation.generalized), _FIRMWARE)
+    digest = octets(asked.body, "FirmwareHash", build.FIRMWARE_HASH_SIZE, build.FIRMWARE_HASH_SIZE)
+    return document(asked, build.ActivateFirmwareImage(digest), _FIRMWARE)
 
 
-def _firmware_version(_: Asked) -> Document:
-    return Document(ReadFirmwareVersion(), Term("firmware version asked for"))
+def _firmware_version(asked: Asked) -> Document:
+    return document(asked, build.ReadDeviceFirmwareVersion(), Term("firmware version asked for"))
 
 
 def _update_rule(use_case: str, code: int, variant: str, change: Change, role: str = "", **more: object) -> Rule:

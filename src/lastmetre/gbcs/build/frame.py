@@ -92,6 +92,10 @@ class Command(Checked):
     def _read(cls, payload: Payload, found: Found) -> None:
         """Fill in ``found``; what is no payload of this kind may raise anything that ``from_payload`` catches."""
 
+    def written(self, frame: Frame) -> Payload:
+        """The payload in a frame that is made already; ``payload`` makes one."""
+        return self._write(frame)
+
     def _code(self, message_code: int | None) -> int:
         allowed = self.message_codes
         if message_code is None:
