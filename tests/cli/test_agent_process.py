@@ -257,6 +257,41 @@ def test_the_agent_carries_a_command_by_mqtt(tmp_path: Path) -> None:
     asyncio.run(story())
 
 
+@pytest.mark.skipif(find_mosquitto() is None, reason="mosquitto is not installed")
+def test_the_agent_moves_to_the_other_bearer_by_itself(tmp_path: Path) -> None:
+    """HTTPS is dead from the start: the Command comes through the broker, and the Response goes that way."""
+
+    async def story() -> None:
+        ca = ThrowawayCa(tmp_path / "tls")
+        broker, us = ca.issue("broker"), ca.issue(SUPPLIER.hex())
+        with socket.create_server(("127.0.0.1", 0)) as free, socket.create_server(("127.0.0.1", 0)) as other:
+            port, nobody = free.getsockname()[1], other.getsockname()[1]
+        files = BrokerFiles(broker.ca, broker.certificate, broker.key)
+        config = mosquitto_config(tmp_path / "broker", "127.0.0.1", port, files, [SUPPLIER])
+        outbox = ListOutbox()
+        async with emulated_home() as (hub, hub_port), running_mosquitto(config, "127.0.0.1", port):
+            settings = write_settings(tmp_path, ca, f"https://127.0.0.1:{nobody}", hub_port)
+            fallback = f'[fallback]\nbearer = "mqtt"\nurl = "mqtts://127.0.0.1:{port}"\n[tls]'
+            settings.write_text(settings.read_text().replace("[tls]", fallback))
+            context = client_context(us.ca, us.certificate, us.key)
+            head_end = MqttHeadEnd("127.0.0.1", port, context, SUPPLIER, sealed(outbox, ca), [PPMID], lambda: 0.0)
+            work = asyncio.create_task(head_end.run())
+            await asyncio.wait_for(head_end.connected.wait(), 10)
+            async with agent_process(settings) as agent:
+                await agent.until("tunnel_opened")
+                while not outbox.receipts:
+                    await outbox.put(PPMID, _envelope("order-1"))
+                    await asyncio.sleep(0.2)
+                assert (await agent.until("bearer_changed"))["bearer"] == "mqtt"
+                while ReceiptKind.RESPONSE not in [decode_receipt(receipt).kind for _, receipt in outbox.receipts]:
+                    await outbox.until_receipts(len(outbox.receipts) + 1)
+            assert hub.passed_up == [command(7)]
+            work.cancel()
+            await asyncio.gather(work, return_exceptions=True)
+
+    asyncio.run(asyncio.wait_for(story(), 60))
+
+
 def test_killed_after_it_stored_a_command_it_still_ends_in_one_response(tmp_path: Path) -> None:
     """Issue 2: SIGKILL once the hub has the Command and no Response came; started again: same bytes, one RESPONSE."""
 
@@ -319,6 +354,7 @@ def test_the_documented_settings_are_the_real_ones(tmp_path: Path) -> None:
     settings = read_settings(path, AgentSettings)
     assert settings.air is not None
     assert (settings.bearer, settings.air.hub_port) == ("https", 17754)
+    assert settings.fallback is not None
     path.write_text(path.read_text().replace("supplier_id", "suplier_id"))
     with pytest.raises(ProblemError, match="sup"):
         read_settings(path, AgentSettings)

@@ -38,6 +38,7 @@ Events told (key=value; identifiers and messages in hex):
 ``receipt_handed_on``                 order_id, kind
 ``receipt_refused``                   order_id, kind, reason: the supplier's bearer will not have it
 ``bearer_lost`` / ``bearer_found``    reason, wait_ms / (nothing)
+``bearer_changed``                    bearer: another one is used from now on
 ``tunnel_opened`` / ``tunnel_closed`` (nothing)
 ``commands_forgotten``                count
 ``clock_behind``                      (nothing): its clock was lost or set back; nothing is offered meanwhile

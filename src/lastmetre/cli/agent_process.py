@@ -11,6 +11,10 @@ Settings, in TOML (paths are taken from the working directory; ids are 16 hexade
     store = "agent-a/agent.sqlite"
     passphrase_file = "smki.passphrase"  # leave it out where the key is not encrypted
 
+    [fallback]                           # the bearer to use while the first is down; leave it out to have one only
+    bearer = "mqtt"
+    url = "mqtts://127.0.0.1:8883"
+
     [tls]
     ca = "smki/tls/ca.pem"
     certificate = "smki/tls/00005eef100000a4.pem"
@@ -59,6 +63,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from lastmetre.agent.bearers import BearersInOrder, NamedBearer
 from lastmetre.agent.core import Binding, StoreAndForward
 from lastmetre.agent.errors import AgentError
 from lastmetre.agent.keypad import BUTTONS, words_for
@@ -88,6 +93,13 @@ class RelayFiles(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     key: str
     supplier: str
+
+
+class FallbackSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The second way to the supplier."""
+
+    bearer: Literal["https", "mqtt"]
+    url: str
 
 
 class AirSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -130,6 +142,7 @@ class AgentSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     air: AirSettings | None = None
     stack: StackSettingsRead | None = None
     bearer: Literal["https", "mqtt"] = "https"
+    fallback: FallbackSettings | None = None
     device_ids: tuple[EntityId, ...] | None = None
     faceplate: FaceplateSettings | None = None
     passphrase_file: str | None = None
@@ -162,9 +175,9 @@ async def run_agent(settings: AgentSettings, ending: asyncio.Event) -> None:
 
 async def _run(settings: AgentSettings, ending: asyncio.Event) -> None:
     async with contextlib.AsyncExitStack() as stack:
-        bearer = SealedBearer(await _enter_bearer(settings, stack), _relay_side(settings), tell_line)
-        store = stack.enter_context(SqliteAgentStore(Path(settings.store)))
         clock = SystemClock()
+        bearer = SealedBearer(await _enter_bearers(settings, stack, clock), _relay_side(settings), tell_line)
+        store = stack.enter_context(SqliteAgentStore(Path(settings.store)))
         core = StoreAndForward(_binding(settings), store, tell_line, clock.counted_s)
         radio = _radio(settings)
         runner = Runner(core, bearer, radio, clock, random.SystemRandom().random, tell_line)
@@ -199,18 +212,29 @@ async def _until_ending(runner: Runner, pumping: asyncio.Task[None], ending: asy
         await asyncio.gather(working, end, return_exceptions=True)
 
 
-async def _enter_bearer(settings: AgentSettings, stack: contextlib.AsyncExitStack) -> Bearer:
-    """The way to the supplier; only the library of the bearer in use is loaded."""
+async def _enter_bearers(settings: AgentSettings, stack: contextlib.AsyncExitStack, clock: SystemClock) -> Bearer:
+    """The ways to the supplier, as one."""
+    ways = [(settings.bearer, settings.url)]
+    if settings.fallback is not None:
+        ways.append((settings.fallback.bearer, settings.fallback.url))
+    if len({kind for kind, _ in ways}) != len(ways):
+        raise ProblemError(f"[fallback] names {ways[1][0]} again; it is for the other bearer")
+    named = [NamedBearer(kind, await _enter_bearer(settings, kind, url, stack)) for kind, url in ways]
+    return BearersInOrder(named, clock.counted_s, random.SystemRandom().random, tell_line)
+
+
+async def _enter_bearer(settings: AgentSettings, kind: str, url: str, stack: contextlib.AsyncExitStack) -> Bearer:
+    """One way to the supplier; only the library of a bearer in use is loaded."""
     passphrase = read_passphrase(settings.passphrase_file)
     context = client_context(*settings.tls.opened_with(passphrase))
-    parts = urlsplit(settings.url)
-    scheme = {"https": "https", "mqtt": "mqtts"}[settings.bearer]
+    parts = urlsplit(url)
+    scheme = {"https": "https", "mqtt": "mqtts"}[kind]
     if parts.scheme != scheme or not parts.hostname:
-        raise ProblemError(f"url must begin with {scheme}:// and name a host; it is {settings.url}")
-    if settings.bearer == "https":
+        raise ProblemError(f"url must begin with {scheme}:// and name a host; it is {url}")
+    if kind == "https":
         from lastmetre.links.bearer_https import HttpsBearer
 
-        return await stack.enter_async_context(HttpsBearer(settings.url, context, bytes.fromhex(settings.supplier_id)))
+        return await stack.enter_async_context(HttpsBearer(url, context, bytes.fromhex(settings.supplier_id)))
     from lastmetre.links.bearer_mqtt import MQTT_PORT, MqttBearer
 
     return await stack.enter_async_context(
