@@ -25,6 +25,7 @@ a hub that thinks the old tunnel alive opens a new one (``zdo``).
 from __future__ import annotations
 
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Final, Protocol, TypeVar
 
 from lastmetre.han.clusters import CLUSTERS, ZseCommand, decode_zse, encode_zse
@@ -69,7 +70,15 @@ from lastmetre.han.node import (
 from lastmetre.han.tunnel import TunnelClient, TunnelServer, answer, answer_status
 from lastmetre.han.tunnelling import CLUSTER as TUNNELING
 from lastmetre.han.zcl import DefaultResponse, Status, ZclFrame, parse_zcl, read_default_response
-from lastmetre.han.zdo import DEVICE_ANNOUNCE, DeviceAnnounce, parse_announce
+from lastmetre.han.zdo import (
+    DEVICE_ANNOUNCE,
+    MATCH_REQUEST,
+    MATCH_RESPONSE,
+    DeviceAnnounce,
+    MatchResponse,
+    parse_announce,
+    parse_match_request,
+)
 from lastmetre.han.zdo import ENDPOINT as ZDO_ENDPOINT
 from lastmetre.han.zdo import PROFILE as ZDO_PROFILE
 
@@ -106,6 +115,9 @@ class Core(Protocol[T]):
 
 class _Endpoint:
     """What hub and devices share: a node, and the way of an indication to whom it concerns."""
+
+    serves: Mapping[int, tuple[int, ...]] = MappingProxyType({})
+    """The clusters of which it is a server, and at which endpoints."""
 
     def __init__(self, node: Node) -> None:
         self.node: Final = node
@@ -151,6 +163,8 @@ class _Endpoint:
         if peer is None:  # forgotten by an event before this one
             return []
         try:
+            if received.profile == ZDO_PROFILE and received.cluster == MATCH_REQUEST:
+                return self._matched(received, now)
             if received.profile == ZDO_PROFILE:
                 return self._zdo(peer, received, now)
             if received.profile != SMART_ENERGY_PROFILE:
@@ -179,6 +193,24 @@ class _Endpoint:
         answer_status(self.node, arrival, Status.UNSUPPORTED_CLUSTER_COMMAND, now)
         detail = f"command {frame.command:#04x} of cluster {received.cluster:#06x} is not ours"
         return [Dropped("unsupported", detail, received.source_short)]
+
+    def _matched(self, received: ZclReceived, now: float) -> list[Event]:
+        """Say which endpoints serve the clusters asked for (1.1)."""
+        asked = parse_match_request(received.zcl)
+        if asked.short_address != self.node.short_address:
+            return [Dropped("unsupported", "a match request about another node", received.source_short)]
+        known = asked.profile == SMART_ENERGY_PROFILE
+        served = {end for cluster in asked.input_clusters for end in self.serves.get(cluster, ()) if known}
+        self.node.send(
+            received.source_short,
+            MatchResponse(asked.sequence, asked.short_address, tuple(sorted(served))).encode(),
+            MATCH_RESPONSE,
+            now,
+            profile=ZDO_PROFILE,
+            source_endpoint=ZDO_ENDPOINT,
+            destination_endpoint=ZDO_ENDPOINT,
+        )
+        return []
 
     # What each kind fills in
 
@@ -218,6 +250,8 @@ class Hub(_Endpoint):
         case MessageAsked(peer=gas_meter)               # its GET:
             hub.answer_get(gas_meter, message, remaining, now)
     """
+
+    serves = MappingProxyType({TUNNELING: (ENDPOINT, MIRROR_ENDPOINT), METERING: (ENDPOINT, MIRROR_ENDPOINT)})
 
     def __init__(  # who is there, by kind
         self,
@@ -400,6 +434,8 @@ class Device(_Endpoint):
         ppmid.send_zse(meter, LocalChangeSupply(), now)      # PECS03; ZseAnswered or ZseFailed comes
         meter.answer_zse(zse_received, Status.SUCCESS, now)
     """
+
+    serves = MappingProxyType({TUNNELING: (ENDPOINT,)} | dict.fromkeys(CLUSTERS, (ENDPOINT,)))
 
     def __init__(
         self,

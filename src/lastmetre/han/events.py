@@ -56,6 +56,14 @@ class TunnelRefused:
 
 
 @dataclass(frozen=True, slots=True)
+class TunnelCloseRefused:
+    """A client's CloseTunnel was answered with this ZCL status (hub event 0x81A4)."""
+
+    peer: bytes
+    status: int
+
+
+@dataclass(frozen=True, slots=True)
 class MessageReceived:
     """A whole message came through the tunnel and was answered with success."""
 
@@ -140,6 +148,7 @@ Event: TypeAlias = (
     TunnelOpened
     | TunnelClosed
     | TunnelRefused
+    | TunnelCloseRefused
     | MessageReceived
     | TransferAccepted
     | TransferFailed

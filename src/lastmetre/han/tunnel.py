@@ -12,7 +12,15 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from lastmetre.han.errors import HanDecodeError, HanValueError
-from lastmetre.han.events import Arrival, Event, MessageReceived, TunnelClosed, TunnelOpened, TunnelRefused
+from lastmetre.han.events import (
+    Arrival,
+    Event,
+    MessageReceived,
+    TunnelClosed,
+    TunnelCloseRefused,
+    TunnelOpened,
+    TunnelRefused,
+)
 from lastmetre.han.limits import (
     BUSY_WAIT_S,
     REQUEST_TUNNEL_WAIT_S,
@@ -25,6 +33,8 @@ from lastmetre.han.limits import (
 from lastmetre.han.node import ENDPOINT, Dropped, Node
 from lastmetre.han.transfers import OpenTunnel, TransferLane, check_message
 from lastmetre.han.tunnelling import (
+    ATTRIBUTES,
+    CLOSE_TUNNEL,
     CLUSTER,
     MANUFACTURER_NONE,
     NO_TUNNEL,
@@ -44,7 +54,14 @@ from lastmetre.han.tunnelling import (
     decode_command,
     encode_command,
 )
-from lastmetre.han.zcl import DefaultResponse, Status, ZclFrame, default_response
+from lastmetre.han.zcl import (
+    READ_ATTRIBUTES,
+    DefaultResponse,
+    Status,
+    ZclFrame,
+    default_response,
+    read_attributes_response,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -137,6 +154,9 @@ class TunnelServer:
 
     def receive(self, arrival: Arrival, now: float) -> list[Event]:
         """Take a frame from client to server."""
+        if not arrival.frame.cluster_specific and arrival.frame.command == READ_ATTRIBUTES:
+            answer(self._node, arrival, read_attributes_response(arrival.frame, ATTRIBUTES), now)
+            return []
         command = _decode(self._node, arrival, now)
         if isinstance(command, Dropped):
             return [command]
@@ -413,7 +433,10 @@ class TunnelClient:
         remote = self._remotes.get(arrival.peer)
         if remote is None:
             return []
-        return remote.lane.answered(arrival.frame.sequence, response) + self._start(arrival.peer, now)
+        events: list[Event] = []
+        if response.command == CLOSE_TUNNEL and response.status != Status.SUCCESS:
+            events.append(TunnelCloseRefused(arrival.peer, response.status))
+        return events + remote.lane.answered(arrival.frame.sequence, response) + self._start(arrival.peer, now)
 
     def delivered(self, node_handle: int, now: float) -> None:
         """The node delivered something."""
@@ -476,11 +499,16 @@ class TunnelClient:
 
     def _ask(self, now: float) -> None:
         """Send the RequestTunnel that has been due longest."""
-        due = [(remote.request_at, peer) for peer, remote in self._remotes.items() if remote.request_at <= now]
+        due = [(remote.request_at, peer) for peer, remote in self._remotes.items() if self._may_ask(remote, now)]
         if due:
             _at, peer = min(due)
             sequence = self._command(peer, RequestTunnel(), now)
             self._request = _Request(peer, sequence, now + REQUEST_TUNNEL_WAIT_S)
+
+    def _may_ask(self, remote: _Remote, now: float) -> bool:
+        """Whether a tunnel is due, and there is a place for one more where it is a new one (1.4: eight)."""
+        held = sum(other.tunnel_id is not None for other in self._remotes.values())
+        return remote.request_at <= now and (remote.tunnel_id is not None or held < TUNNELS_MAX)
 
     @staticmethod
     def _hasten(remote: _Remote, now: float) -> None:

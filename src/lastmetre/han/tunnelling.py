@@ -24,6 +24,10 @@ PROTOCOL_GB_HRGP: Final = 6
 MANUFACTURER_NONE: Final = 0xFFFF
 NO_TUNNEL: Final = 0xFFFF
 """The TunnelID of a RequestTunnelResponse that says no."""
+CLOSE_TUNNEL: Final = 0x01
+"""CloseTunnel's command id, as a Default Response names it."""
+ATTRIBUTES: Final = {0x0000: bytes.fromhex("21ffff"), 0xFFFE: bytes.fromhex("3001")}
+"""A server's attributes, type and value: CloseTunnelTimeout 0xFFFF (1.4) and AttributeReportingStatus complete."""
 
 
 class TunnelStatus(IntEnum):

@@ -9,13 +9,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from lastmetre.han.errors import HanDecodeError, HanValueError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 CLUSTER_SPECIFIC: Final = 0x01
 FROM_SERVER: Final = 0x08
 DISABLE_DEFAULT_RESPONSE: Final = 0x10
+READ_ATTRIBUTES: Final = 0x00
+READ_ATTRIBUTES_RESPONSE: Final = 0x01
 DEFAULT_RESPONSE: Final = 0x0B
 HEADER_OCTETS: Final = 3
 
@@ -28,6 +33,7 @@ class Status(IntEnum):
     NOT_AUTHORIZED = 0x7E
     MALFORMED_COMMAND = 0x80
     UNSUPPORTED_CLUSTER_COMMAND = 0x81
+    UNSUPPORTED_ATTRIBUTE = 0x86
     NOT_FOUND = 0x8B
     NO_IMAGE_AVAILABLE = 0x98
 
@@ -100,3 +106,22 @@ def read_default_response(frame: ZclFrame) -> DefaultResponse:
     if not frame.is_default_response or len(frame.payload) != 2:
         raise HanDecodeError("Default Response", HEADER_OCTETS, "is a command id and a status, two octets")
     return DefaultResponse(frame.payload[0], frame.payload[1])
+
+
+def read_attributes_response(asked: ZclFrame, attributes: Mapping[int, bytes]) -> ZclFrame:
+    """The answer to Read Attributes; ``attributes`` are type and value, as they go on the air, by their ids."""
+    if len(asked.payload) % 2:
+        raise HanDecodeError("Read Attributes", HEADER_OCTETS, "is a list of two-octet attribute ids")
+    answers = []
+    for at in range(0, len(asked.payload), 2):
+        number = asked.payload[at : at + 2]
+        value = attributes.get(int.from_bytes(number, "little"))
+        answers.append(number + (bytes((Status.UNSUPPORTED_ATTRIBUTE,)) if value is None else b"\x00" + value))
+    return ZclFrame(
+        READ_ATTRIBUTES_RESPONSE,
+        asked.sequence,
+        b"".join(answers),
+        from_server=not asked.from_server,
+        cluster_specific=False,
+        disable_default_response=True,
+    )

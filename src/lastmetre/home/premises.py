@@ -35,7 +35,9 @@ from lastmetre.han import (
     TransferAccepted,
     TransferFailed,
     TunnelClosed,
+    TunnelCloseRefused,
     TunnelOpened,
+    TunnelRefused,
     WokeUp,
     ZseReceived,
 )
@@ -259,6 +261,10 @@ class Premises:
             case TransferFailed(handle=handle, reason=reason):
                 self._tell("hub_delivery_failed", hub_id=self.hub.chf_id.hex(), reason=reason)
                 self._failed(handle, at)
+            case TunnelRefused(peer=peer, status=status):
+                self._tell("hub_tunnel_refused", device_id=peer.hex(), status=status, event_code="81BA")
+            case TunnelCloseRefused(peer=peer, status=status):
+                self._tell("hub_tunnel_close_refused", device_id=peer.hex(), status=status, event_code="81A4")
             case JoinAsked(eui64=device_id):
                 self._terminal_asks(device_id, now, at)
             case Dropped(reason=reason, detail=detail):
