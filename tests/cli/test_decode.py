@@ -134,6 +134,19 @@ def test_bad_input_is_one_clear_line_and_exit_status_2(argument: str, line: str)
     assert done.stderr.count("\n") == 1
 
 
+def test_a_file_that_holds_no_message_is_called_a_file(tmp_path: Path) -> None:
+    """A folder, and files of other things, are named for what they are, with what to do."""
+    wrong = tmp_path / "wrong.hex"
+    wrong.write_text("zz99")
+    for argument, words in (
+        (tmp_path, "is a directory; name a file in it"),
+        (wrong, "wrong.hex holds no message in hex"),
+    ):
+        done = lastmetre("decode", str(argument))
+        assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+        assert words in done.stderr
+
+
 def test_unusable_keys_are_one_clear_line(tmp_path: Path) -> None:
     """A key table with a bad row names file and line; a missing directory is named."""
     table = tmp_path / "keys.csv"

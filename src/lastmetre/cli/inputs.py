@@ -14,6 +14,7 @@ from lastmetre.gbcs.message import MESSAGE_SIZE_MAX
 
 FILE_SIZE_MAX: Final = 4 * MESSAGE_SIZE_MAX
 """Octets of text read at most: a message as hex with line breaks fits."""
+_ARGUMENT: Final = "the argument"
 _FIRST_OCTETS: Final = b"\xdd\xdf"
 
 
@@ -28,16 +29,25 @@ def read_message(argument: str) -> bytes:
                 return _from_text_or_octets(file.read(FILE_SIZE_MAX + 1), str(path))
         except OSError as error:
             raise ProblemError(f"cannot read {path}: {error.strerror}") from error
+    if argument and _is_directory(path):
+        raise ProblemError(f"{path} is a directory; name a file in it")
     like_a_path = "/" in argument or argument.lower().endswith((".hex", ".bin", ".txt", ".xml", ".json"))
     if like_a_path and not _looks_base64(argument):
         raise ProblemError(f"there is no file {argument}")
-    return _from_text(argument, "the argument")
+    return _from_text(argument, _ARGUMENT)
 
 
 def _is_file(path: Path) -> bool:
     """Whether there is such a file; a message in hex is no file name, and may be too long for one."""
     try:
         return path.is_file()
+    except (OSError, ValueError):
+        return False
+
+
+def _is_directory(path: Path) -> bool:
+    try:
+        return path.is_dir()
     except (OSError, ValueError):
         return False
 
@@ -78,9 +88,8 @@ def _from_text(text: str, where: str) -> bytes:
     octets = _from_base64(digits)
     if octets is not None:
         return octets
-    raise ProblemError(
-        f"{where} is neither a file nor a message in hex or base64 (it would begin with DD, DF, 3Q or 3w)"
-    )
+    no_message = "is neither a file nor a message" if where == _ARGUMENT else "holds no message"
+    raise ProblemError(f"{where} {no_message} in hex or base64 (it would begin with DD, DF, 3Q or 3w)")
 
 
 def _from_base64(text: str) -> bytes | None:

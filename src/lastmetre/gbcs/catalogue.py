@@ -88,6 +88,7 @@ class UseCase:
     lane: Lane
     response_date_time: bool
     encrypted: bool
+    replay_protected: bool
 
     @property
     def critical(self) -> bool:
@@ -100,7 +101,7 @@ _DEVICES: Final = frozenset({"ESME", "GSME", "CHF", "GPF", "PPMID", "HCALCS", "S
 _FIELDS: Final = frozenset(
     {
         "code", "name", "title", "payload", "kind", "devices", "protection", "response_protection", "originators",
-        "originating_device", "lane", "response_date_time", "encrypted",
+        "originating_device", "lane", "response_date_time", "encrypted", "replay_protected",
     }
 )  # fmt: skip
 
@@ -125,6 +126,7 @@ def _row(raw: Mapping[str, Any]) -> UseCase:
             lane=Lane(raw.get("lane", "ordinary")),
             response_date_time=raw.get("response_date_time", False),
             encrypted=raw.get("encrypted", False),
+            replay_protected=raw.get("replay_protected", raw["kind"] == UseCaseKind.COMMAND),
         )
     except (KeyError, ValueError) as error:
         raise CatalogueError(f"code {code}: {error}") from error
@@ -135,6 +137,8 @@ def _row(raw: Mapping[str, Any]) -> UseCase:
         raise CatalogueError(f"{use_case.name}: nobody may originate this Command")
     if is_command is (use_case.response_protection is Protection.NONE):
         raise CatalogueError(f"{use_case.name}: Commands, and only they, have a Response")
+    if use_case.replay_protected is not is_command:
+        raise CatalogueError(f"{use_case.name}: every Command is replay-protected (an inference), and nothing else is")
     return use_case
 
 
