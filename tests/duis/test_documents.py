@@ -162,6 +162,7 @@ def test_dates() -> None:
     assert write_date_time(at) == "2030-01-15T09:00:00Z"
     for text in ("2030-01-15T09:00:00Z", "2030-01-15T09:00:00.00Z", "2030-01-15T10:00:00+01:00", "2030-01-15T09:00:00"):
         assert parse_date_time(text, "x") == at
+    assert write_date_time(parse_date_time("2030-01-15T24:00:00+01:00", "x")) == "2030-01-15T23:00:00Z"
     for text in ("2030-02-30T00:00:00Z", "2030-01-15", "tomorrow", "2030-01-15T25:00:00Z"):
         with pytest.raises(DuisDecodeError):
             parse_date_time(text, "x")

@@ -9,9 +9,10 @@ from lxml import etree
 
 from lastmetre.duis.catalogue import service_requests
 from lastmetre.duis.documents import parse_request
-from lastmetre.duis.errors import DuisValueError
+from lastmetre.duis.errors import DuisValueError, TransformError
 from lastmetre.duis.shapes import shape_of
 from lastmetre.duis.skeletons import skeleton
+from lastmetre.duis.transform import DeviceFacts, HubBackup, Records, Sender, rules_of, transform
 from tests.duis.support import METER, SUPPLIER, schema
 from tests.shared_data import needs_duis
 
@@ -53,6 +54,26 @@ def test_every_skeleton_is_a_request(variant: str) -> None:
     request = parse_request(skeleton(variant, SUPPLIER, METER, 7).encode())
     assert request.misfit is None
     assert request.header.request_id.counter == 7
+
+
+RECORDS = Records("ESME", b"\x30\x00", "1234", HubBackup(bytes(8), ((bytes(8), bytes(16)),)), ((bytes(8), "GSME"),))
+SENDER = Sender("IS", bytes(7) + b"\x02", 77, bytes(7) + b"\x04", 78, 1_700_000_000)
+
+
+@pytest.mark.parametrize("variant", sorted(v for v, row in service_requests().items() if not row.non_device))
+def test_every_skeleton_becomes_a_message(variant: str) -> None:
+    """Each request for a device, as it stands in the skeleton, becomes the GBCS message of some device."""
+    request = parse_request(skeleton(variant, SUPPLIER, METER, 7).encode())
+    refusals = []
+    for kind in sorted({kind for rule in rules_of(variant) for kind in rule.devices}):
+        device = DeviceFacts(kind, known_remote_parties=frozenset({SUPPLIER}), records=RECORDS)
+        try:
+            assert transform(request, device, SENDER).message
+        except TransformError as error:
+            refusals.append(str(error))
+        else:
+            return
+    raise AssertionError(refusals)
 
 
 def test_comments_say_what_may_stand_there() -> None:

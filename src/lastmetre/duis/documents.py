@@ -65,8 +65,10 @@ def parse_date_time(text: str, where: str) -> int:
         raise DuisDecodeError(where, f"{text[:40]!r} is not a date and time")
     *numbers, zone = match.groups()
     offset = 0
+    if numbers[3:] == ["24", "00", "00"]:  # the end of a day is the start of the next
+        numbers[3], offset = "00", -86_400
     if zone not in (None, "Z"):
-        offset = (int(zone[1:3]) * 3600 + int(zone[4:6]) * 60) * (-1 if zone[0] == "-" else 1)
+        offset += (int(zone[1:3]) * 3600 + int(zone[4:6]) * 60) * (-1 if zone[0] == "-" else 1)
     try:
         moment = datetime(*map(int, numbers), tzinfo=UTC)  # type: ignore[misc,arg-type]
     except ValueError:

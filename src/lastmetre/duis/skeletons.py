@@ -7,6 +7,7 @@ the first is taken unless another is chosen by name.
 
 from __future__ import annotations
 
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 from xml.sax.saxutils import escape, quoteattr
 
@@ -21,7 +22,14 @@ from lastmetre.duis.xml import DS, SR
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-# --- writing
+USUAL: Final = MappingProxyType(
+    {
+        "6.18.2": frozenset({"MaxDemandActivePowerImportValue"}),
+        "6.22": frozenset({"x810D"}),
+        "8.11": frozenset({"AddDeviceToCHFWhitelist"}),
+    }
+)
+"""Optional elements taken where nothing is chosen: without them the schema is content, but nothing is asked for."""
 
 
 def skeleton(variant: str, originator: bytes, target: bytes, counter: int, choose: frozenset[str] = frozenset()) -> str:
@@ -35,6 +43,7 @@ def skeleton(variant: str, originator: bytes, target: bytes, counter: int, choos
     unknown = choose - _all_names(shape)
     if unknown:
         raise DuisValueError(f"{row.element} has no {', '.join(sorted(unknown))}")
+    choose = choose or USUAL.get(variant, choose)
     allowed = NON_DEVICE if row.non_device else TRANSFORM if row.critical else NON_CRITICAL
     command_variant = min(allowed)
     how = "or 2 or 3: local delivery" if allowed is NON_CRITICAL else "the only one for this service"
@@ -101,16 +110,20 @@ class _Writer:
             yield f"{'  ' * level}<!-- or instead: {', '.join(others)} -->"
         yield from self.element(chosen, level)
 
-    def _one(self, shape: Shape, level: int, number: int) -> Iterator[str]:
+    def _one(self, shape: Shape, level: int, number: int, *, counted: int = 1) -> Iterator[str]:
+        """One element, the ``number``-th of its name; ``counted``: the number of the group around it."""
         pad = "  " * level
         attributes = "".join(f" {name}={quoteattr(self._value(kind, number))}" for name, kind in shape.attributes)
         if shape.values is not None:
-            text = escape(self._value(shape.values, 1))
+            text = escape(self._value(shape.values, counted))
             yield f"{pad}<sr:{shape.name}{attributes}>{text}</sr:{shape.name}> <!-- {_comment(shape.values)} -->"
         elif shape.inside:
             yield f"{pad}<sr:{shape.name}{attributes}>"
             for inner in shape.inside:
-                yield from self.element(inner, level + 1)
+                if number > 1 and inner.values is not None and inner.least == inner.most == 1:
+                    yield from self._one(inner, level + 1, 1, counted=number)
+                else:
+                    yield from self.element(inner, level + 1)
             yield f"{pad}</sr:{shape.name}>"
         else:
             yield f"{pad}<sr:{shape.name}{attributes}/>"

@@ -12,7 +12,6 @@ from dataclasses import dataclass, field
 from enum import Enum, auto
 from typing import TYPE_CHECKING, Final, TypeAlias
 
-from lastmetre.duis.errors import TransformError
 from lastmetre.duis.use_cases.terms import Term, moment
 from lastmetre.gbcs.asn1 import Asn1
 from lastmetre.gbcs.build.frame import Frame
@@ -97,18 +96,6 @@ class Asked:
     originator_counter: int
     activation: Activation
     issued_at: int | None = None
-
-    @property
-    def when(self) -> Data:
-        """The time of activation as DLMS writes it."""
-        return self.activation.dlms
-
-    @property
-    def issued(self) -> int:
-        """The time of issue in seconds since 2000, which stands for several identifiers in GBZ payloads."""
-        if self.issued_at is None:
-            raise TransformError("this becomes a GBZ payload: the time of its issue is needed")
-        return self.issued_at
 
 
 # --- what a payload is made of

@@ -31,8 +31,8 @@ NO_END: Final = 0xFFFF_FFFE
 _INTEGER: Final = re.compile(r"[+-]?[0-9]{1,20}")
 _DECIMAL: Final = re.compile(r"\+?(?:[0-9]{1,20}(?:\.[0-9]{0,20})?|\.[0-9]{1,20})")
 _HEX: Final = re.compile(r"(?:[0-9A-Fa-f]{2})+")
-_TIME: Final = re.compile(r"([01][0-9]|2[0-3]):([0-5][0-9]):([0-5][0-9])(?:\.(\d{1,9}))?Z?", re.ASCII)
-_DATE: Final = re.compile(r"(\d{4,5})-(\d\d)-(\d\d)Z?", re.ASCII)
+_TIME: Final = re.compile(r"([01][0-9]|2[0-3]):([0-5][0-9]):([0-5][0-9])(?:\.(\d{1,9}))?(?:Z|[+-]00:00)?", re.ASCII)
+_DATE: Final = re.compile(r"(\d{4,5})-(\d\d)-(\d\d)(?:Z|[+-]00:00)?", re.ASCII)
 
 ANY_YEAR: Final = 0xFFFF
 ANY: Final = 0xFF
