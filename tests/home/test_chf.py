@@ -29,6 +29,7 @@ from lastmetre.home.chf import (
     Listed,
     decode_state,
     encode_state,
+    link_key_hash,
 )
 from lastmetre.home.hub_policy import DeviceType
 from lastmetre.home.identity import DeviceIdentity
@@ -240,3 +241,12 @@ def test_the_hht_clock_neither_stretches_nor_restarts() -> None:
     assert again.hht_clock(NOW - 86_400, 60) == HHT_LIFE_S - 7_260
     assert again.hht_clock(NOW - 86_400 + 3_600, 3_600) == HHT_LIFE_S - 10_860
     assert again.hht_clock(NOW + HHT_LIFE_S, 1) == 0
+
+
+def test_a_device_of_the_historic_log_comes_back_with_its_old_key_first() -> None:
+    """CCS01 again: in the first half of the time the old key alone, in the second half a new one, too."""
+    for key, seconds, joins in ((b"old key", 10, True), (b"new key", 10, False), (b"new key", 310, True)):
+        one = chf(log=(ESME_ENTRY, Listed(PPMID, DeviceType.PPMID, link_key_hash(PPMID, b"old key"), NOW)))
+        one.receive(command("CCS02", 1, (Action(104, Obis.parse(LOG), 2), OctetString(PPMID))), NOW)
+        one.receive(add(2, PPMID, seconds=600), NOW)
+        assert one.joined(PPMID, DeviceType.PPMID, key, NOW + seconds) is joins

@@ -5,9 +5,10 @@ Events told by this room (``tell(name, ...)``; ids and messages as hex text):
 * hub: ``hub_command_refused`` (road, reason, message), ``hub_command_forwarded`` (road, message),
   ``hub_response_returned`` (to_ppmid, message), ``hub_stored_for_wan`` (message), ``hub_kept_for_device`` (device_id,
   message), ``hub_tunnel_refused`` and ``hub_tunnel_close_refused`` (device_id, status, event_code),
-  ``hub_tunnel_opened`` and ``hub_tunnel_closed`` (device_id), ``hub_join_refused`` (device_id, reason), ``hub_terminal_joined`` (device_id,
-  short_address), ``hub_mailbox_fetched`` (device_id, remaining, message), ``hub_mailbox_expired`` (device_id,
-  event_code), ``hub_delivery_failed`` (reason), ``han_frame_dropped`` (at_device, reason, detail)
+  ``hub_tunnel_opened`` and ``hub_tunnel_closed`` (device_id), ``hub_join_refused`` (device_id, reason),
+  ``hub_terminal_joined`` (device_id, short_address), ``hub_mailbox_fetched`` (device_id, remaining, message),
+  ``hub_mailbox_expired`` (device_id, event_code), ``hub_delivery_failed`` (reason), ``han_frame_dropped`` (at_device,
+  reason, detail)
 * the hub's own function: ``chf_command_accepted`` (use_case), ``chf_command_refused`` (reason), ``device_log_changed``
   (devices), ``device_joined`` (device_id, device_type, event_code)
 * meters: ``meter_command_accepted``, ``meter_command_refused`` (reason), ``meter_answered`` (message),

@@ -183,6 +183,8 @@ class Premises:
             self.parts.gpf.tick(at)
         if self.parts.desk is not None:
             self._from_chf(self.parts.desk.tick(now, at), now, at)
+        if self.parts.chf is not None:
+            self._let_join(self.parts.chf, at)
         self.hub.expire(at)
         self._notify(at)
 
@@ -356,11 +358,7 @@ class Premises:
         """Whoever is listed and within reach may speak; whoever is not, may not."""
         chf = self.parts.chf
         assert chf is not None
-        for entry in state.device_log:
-            neighbour = self._neighbours.get(entry.device_id)
-            if neighbour is not None and not entry.key_hash:
-                # A device that is listed joins at once, while its window is open: key establishment is not modelled.
-                chf.joined(entry.device_id, neighbour.device_type, neighbour.key, state.changed_at)
+        self._let_join(chf, state.changed_at)
         listed = {entry.device_id: entry for entry in chf.state.device_log}
         known = [LogEntry(e.device_id, e.device_type) for e in listed.values() if e.device_type is not None]
         inside = [LogEntry(chf.entity_id, DeviceType.CHF)]
@@ -374,6 +372,13 @@ class Premises:
                 del self._neighbours[device_id]  # a terminal that left is a stranger again
             elif device_id in listed and listed[device_id].key_hash and device_id not in radio.node.neighbours:
                 self._admit(device_id, neighbour)
+
+    def _let_join(self, chf: Chf, at: int) -> None:
+        """A device that is listed joins while its window is open: key establishment is not modelled."""
+        for entry in chf.state.device_log:
+            neighbour = self._neighbours.get(entry.device_id)
+            if neighbour is not None and not entry.key_hash:
+                chf.joined(entry.device_id, neighbour.device_type, neighbour.key, at)
 
     def _admit(self, device_id: bytes, neighbour: Neighbour) -> None:
         radio = self._radios.hub
