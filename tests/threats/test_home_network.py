@@ -152,9 +152,6 @@ def test_one_command_by_two_roads_runs_once(first: str) -> None:
         lambda: home.premises.from_wan(own.arm(9), home.now, home.at),
         lambda: home.pass_up(own.arm(9)),
     ]
-        lambda: home.premises.from_wan(own.arm(9), home.now, home.at),
-        lambda: home.pass_up(own.arm(9)),
-    ]
     for send in roads if first == "wan" else reversed(roads):
         send()
         home.run(5)
