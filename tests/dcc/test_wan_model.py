@@ -146,8 +146,6 @@ def test_an_intermittent_home_is_waited_for_a_day() -> None:
     hub = devices.device(CHF)
     assert hub is not None
     for coverage, given_up in ((WanCoverage.GOOD, True), (WanCoverage.INTERMITTENT, False)):
-        from dataclasses import replace
-
         devices.take([replace(hub, wan_coverage=coverage)])
         world = World(devices=devices, waits=Waits(tick_s=0.001, retry_first_s=0.001))
         world.wan.connected.clear()
