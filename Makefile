@@ -63,6 +63,8 @@ endif
 lock:
 	uv pip compile --quiet --all-extras --generate-hashes --no-emit-index-url --no-header --universal \
 		--exclude-newer "$(shell date -u -d "7 days ago" +%F)" --python-version 3.11 pyproject.toml -o requirements/lock.txt
+	uv pip compile --quiet --generate-hashes --no-emit-index-url --no-header --universal --constraint requirements/lock.txt \
+		--exclude-newer "$(shell date -u -d "7 days ago" +%F)" --python-version 3.11 requirements/agent.in -o requirements/agent.txt
 
 clean:
 	rm -rf $(VENV) build dist demo-out

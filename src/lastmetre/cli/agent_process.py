@@ -51,11 +51,13 @@ Events besides those of ``lastmetre.agent``: ``ready`` (party, agent_id, bearer,
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import contextlib
 import datetime as dt
 import random
 import secrets
+import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -70,7 +72,7 @@ from lastmetre.agent.keypad import BUTTONS, words_for
 from lastmetre.agent.runner import Runner
 from lastmetre.cli.passphrases import read_passphrase
 from lastmetre.cli.problems import EXIT_FAILED, ProblemError
-from lastmetre.cli.processes import tell_line
+from lastmetre.cli.processes import run_process, tell_line
 from lastmetre.cli.settings import EntityId, Pan, Port, Short, TlsFiles  # noqa: TC001 - msgspec reads them
 from lastmetre.links.agent_store import SqliteAgentStore
 from lastmetre.links.air import LOOPBACK
@@ -158,6 +160,17 @@ class SystemClock:
     def counted_s(self) -> float:
         """Seconds since the machine began, sleep included; nobody sets it."""
         return time.clock_gettime(time.CLOCK_BOOTTIME) if hasattr(time, "CLOCK_BOOTTIME") else time.monotonic()
+
+
+def main() -> None:
+    """``lastmetre-agent --config FILE``: the agent without the rest of the command line, for a PPMID."""
+    parser = argparse.ArgumentParser(prog="lastmetre-agent", description="The PPMID's agent.")
+    parser.add_argument("--config", type=Path, required=True, help="settings, TOML (lastmetre/cli/agent_process.py)")
+    try:
+        run_process(parser.parse_args().config, AgentSettings, run_agent)
+    except ProblemError as problem:
+        sys.stderr.write(f"lastmetre-agent: {problem}\n")
+        raise SystemExit(problem.status) from None
 
 
 async def run_agent(settings: AgentSettings, ending: asyncio.Event) -> None:
