@@ -29,6 +29,7 @@ from tests.duis.support import METER, SUPPLIER, published_signer
 from tests.shared_data import DUIS, RTDS, needs_duis, needs_rtds
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
 NOTHING_GIVEN = GivenFacts()
@@ -167,6 +168,34 @@ def test_signed_documents_verify(request_file: Path, tmp_path: Path, capsys: pyt
     other.chmod(0o600)
     with pytest.raises(ProblemError, match="is not the key of"):
         run_duis_sign(request_file, key=other, certificate=certificate, out=None, password=None)
+
+
+def test_what_makes_no_sense_is_told_and_never_a_traceback(request_file: Path, tmp_path: Path) -> None:
+    """Files that are no documents, versions and times that are none: each command says what is wrong."""
+    junk, empty = tmp_path / "junk.xml", tmp_path / "empty.xml"
+    junk.write_text("junk")
+    empty.write_text("")
+    esme = GivenFacts(device_type="ESME")
+    cases: tuple[tuple[str, Callable[[], int]], ...] = (
+        ("no DUIS request", lambda: run_transform(junk, esme, as_json=False)),
+        ("no DUIS request", lambda: run_transform(empty, esme, as_json=True)),
+        ("cannot read", lambda: run_transform(tmp_path, esme, as_json=False)),
+        ("no GBCS version", lambda: run_transform(request_file, replace(esme, gbcs_version="x.y"), as_json=False)),
+        ("no use case", lambda: run_transform(request_file, GivenFacts(device_type="ELEPHANT"), as_json=False)),
+        ("no entity identifier", lambda: run_transform(request_file, replace(esme, broker="zz"), as_json=False)),
+        ("no DUIS response", lambda: run_correlate(request_file, str(junk), esme, as_json=False)),
+        ("neither a file nor", lambda: run_correlate(request_file, "zz", esme, as_json=False)),
+        ("not a date", lambda: run_correlate(request_file, "DF", esme, as_json=False, issued_from="yesterday")),
+        ("no certificate", lambda: run_duis_sign(request_file, key=junk, certificate=junk, out=None, password=None)),
+        ("64 bits", lambda: run_duis_new("7.3", counter=2**64)),
+        ("no Elephant", lambda: run_duis_new("7.3", choose=("Elephant",))),
+        ("no XML file", lambda: run_conformance_transform(request_file.parent / "none", tmp_path, None, as_json=False)),
+    )
+    (request_file.parent / "none").mkdir()
+    for words, attempt in cases:
+        with pytest.raises(ProblemError, match=words):
+            attempt()
+    assert run_duis_verify(junk, certificates=tmp_path / "none", as_json=False) == 1
 
 
 def test_the_bench_measures_every_ratio() -> None:

@@ -32,7 +32,7 @@ from lastmetre.duis.errors import CorrelationRefused, TransformError
 from lastmetre.duis.transform import DeviceFacts, Sender, transform
 from lastmetre.duis.use_cases.reads import SELECTION
 from lastmetre.duis.use_cases.security import new_certificates
-from lastmetre.gbcs.axdr import Array, Boolean, Long, Structure, Unsigned
+from lastmetre.gbcs.axdr import Array, Boolean, Long, OctetString, Structure, Unsigned
 from lastmetre.gbcs.dlms import Obis, Set, decode_access_request
 from lastmetre.gbcs.message import Message, OtherInformation, df_part, parse_message
 from tests.duis.mutation import issue_changes, single_changes, with_content
@@ -256,6 +256,30 @@ def test_header_fields_changed_alone_are_named(name: str, header: object) -> Non
     """Whose message it is, for whom, under which counter and code: each is reported by name."""
     message = Message(header, parse_message(PRE_COMMAND).content, None, None)  # type: ignore[arg-type]
     assert the_one_difference(REQUEST, df_part(message), ESME)[0] == name
+
+
+def test_every_check_of_the_content_has_its_number() -> None:
+    """Checks 4 to 12 of the reference are told apart by number (1 to 3 refuse the answer; 13 and 8 are further on)."""
+    content = decode_access_request(parse_message(PRE_COMMAND).content)
+    spec, data = content.items[1]
+    date = content.items[-1][0], OctetString(b"\xff" * 9 + b"\x80\x00\xff")
+    first = Message(replace(HEADER, originator_counter=7), parse_message(PRE_COMMAND).content, None, None)
+    beside = replace(HEADER, other_information=OtherInformation(OTHER.message_code, DSP))
+    other = replace(HEADER, other_information=OtherInformation(0x001F))
+    for check, message in (
+        (4, PRE_COMMAND + b"\x00"),
+        (5, df_part(first)),
+        (6, df_part(replace(first, header=beside))),
+        (7, df_part(replace(first, header=other))),
+        (9, with_content(PRE_COMMAND, replace(content, items=(content.items[0], (spec, Long(3)), *content.items[2:])))),
+        (10, with_content(PRE_COMMAND, replace(content, items=content.items[:-1]))),
+        (11, with_content(PRE_COMMAND, replace(content, items=(*content.items[:-1], date)))),
+        (12, with_content(PRE_COMMAND, replace(content, invoke_id=4))),
+    ):
+        outcome = compare_pre_command(REQUEST, message, ESME)
+        assert isinstance(outcome, Differences), check
+        assert [difference.check for difference in outcome.found] == [check]
+    assert data
 
 
 def test_counter_repeated_in_the_content() -> None:

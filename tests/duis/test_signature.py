@@ -335,6 +335,23 @@ def test_every_octet_matters() -> None:
             continue
 
 
+def test_a_nested_signature_stands_only_where_the_schema_has_one() -> None:
+    """A SMETS1 document carries its own provider's signature inside; anywhere else a second one is refused."""
+    inner = SIGNATURE.replace("4711", "4712")
+    for parent, allowed in (("SMETS1SignedResponse", True), ("S1SPAlert", True), ("ReadMeterBalance", False)):
+        nested = f"<sr:{parent}>{inner}</sr:{parent}>"
+        document = sign_document(
+            DOCUMENT.replace(b"<sr:ReadMeterBalance></sr:ReadMeterBalance>", nested.encode()), SIGNER
+        )
+        # With a line end behind its value the signature is read from the tree.
+        broken = b"</ds:SignatureValue>\n<ds:KeyInfo>".join(document.rsplit(b"</ds:SignatureValue><ds:KeyInfo>", 1))
+        for form in (document, broken):
+            if allowed:
+                assert verify_document(form, find).signer.entity_id == SUPPLIER
+            else:
+                assert refusal(form) is SignatureReason.NOT_ONE
+
+
 AROUND = (
     *("", " ", "\n", "<!--", "-->", "<!-- c -->", "<![CDATA[", "]]>", "x", "<a/>", "<a>", "</a>", '"', "&amp;", "\r"),
     *("<sr:Body>", "</sr:Body>", "</sr:Request>", SIGNATURE, SIGNATURE[:300], SIGNATURE[300:], f'<a b="{DS}"/>'),

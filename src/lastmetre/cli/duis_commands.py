@@ -8,6 +8,7 @@ what cannot be tried.
 from __future__ import annotations
 
 import json
+import re
 import tomllib
 from collections import Counter
 from dataclasses import dataclass, field, replace
@@ -202,8 +203,17 @@ def _device_types(request: Request) -> tuple[str, ...]:
     return tuple(kind for kind in order if kind in types)
 
 
+_VERSION: Final = re.compile(r"[0-9]{1,3}(?:\.[0-9]{1,3}){1,2}", re.ASCII)
+
+
+def _check_version(version: str | None) -> None:
+    if version is not None and not _VERSION.fullmatch(version):
+        raise ProblemError(f"--gbcs-version: {version[:20]!r} is no GBCS version, such as 4.3")
+
+
 def run_transform(request_file: Path, given: GivenFacts, *, as_json: bool, schema: Path | None = None) -> int:
     """The GBCS message that the DCC would build from a request, with its values by name."""
+    _check_version(given.gbcs_version)
     _require_valid(request_file, schema)
     request = _request(request_file)
     types = _device_types(request)
@@ -269,6 +279,7 @@ def run_correlate(
     schema: Path | None = None,
 ) -> int:
     """Whether a Pre-Command says what was asked. It is a GBCS message in any form, or the DSP's response as XML."""
+    _check_version(given.gbcs_version)
     _require_valid(request_file, schema)
     request = _request(request_file)
     octets, version = _pre_command(pre_command)
@@ -399,7 +410,8 @@ def _certificate(path: Path) -> _PemCertificate:
         load = x509.load_pem_x509_certificate if b"-----BEGIN" in data else x509.load_der_x509_certificate
         return _from_x509(load(data))
     except ValueError as error:
-        raise ProblemError(f"{path} is no certificate that signs DUIS documents: {error}") from None
+        why = str(error) if str(error).startswith("its ") else "it is neither PEM nor DER of a certificate"
+        raise ProblemError(f"{path} is no certificate that signs DUIS documents: {why}") from None
 
 
 def _from_x509(loaded: x509.Certificate) -> _PemCertificate:
