@@ -33,6 +33,8 @@ class Faults:
     partitions: int = 0
     """Links cut for a while, at times of their own."""
     clock_jumps: int = 0
+    permits: int = 0
+    """No fault, a setting: the hubs' policy is ``permit``, and one of them never knows the time."""
     forge: float = 0.0
     """Somebody on the supplier's doorstep sends an altered or foreign Response as well."""
 
@@ -45,6 +47,9 @@ NAMED: Final = {
     "partitions": Faults(partitions=8, loss=0.02),
     "clocks": Faults(clock_jumps=6, loss=0.05),
     "forgers": Faults(forge=0.5, duplicate=0.1, loss=0.05),
+    "permit": Faults(
+        loss=0.05, duplicate=0.1, reorder=0.05, hold=0.02, kill=0.01, partitions=3, clock_jumps=3, permits=1
+    ),
     "everything": Faults(
         loss=0.1, duplicate=0.1, reorder=0.1, hold=0.03, kill=0.015, partitions=4, clock_jumps=2, forge=0.1
     ),
@@ -52,10 +57,10 @@ NAMED: Final = {
 
 
 def named(seed: int) -> str:
-    """Which set of faults a seed plays: each third one plays everything, the others in turn."""
+    """Which set of faults a seed plays: each third one everything, the others in turn; ``permit`` by name only."""
     if seed % 3 == 0:
         return "everything"
-    others = [name for name in NAMED if name != "everything"]
+    others = [name for name in NAMED if name not in {"everything", "permit"}]
     return others[(seed // 3 * 2 + seed % 3 - 1) % len(others)]
 
 
@@ -69,7 +74,7 @@ def with_options(faults: Faults, options: dict[str, float]) -> Faults:
     return replace(faults, **typed)  # type: ignore[arg-type]  # the names decide the types
 
 
-_WHOLE: Final = {"kills_max", "partitions", "clock_jumps"}
+_WHOLE: Final = {"kills_max", "partitions", "clock_jumps", "permits"}
 
 
 def chance(seed: int, name: str) -> random.Random:

@@ -14,7 +14,7 @@ from lastmetre.gbcs.keys import KeyUse
 from lastmetre.gbcs.message import read_header
 from lastmetre.home.comms_hub import CommsHub, HubSettings, LogEntry
 from lastmetre.home.esme import Esme
-from lastmetre.home.hub_policy import DeviceType
+from lastmetre.home.hub_policy import DeviceType, Policy
 from lastmetre.home.identity import DeviceIdentity
 from lastmetre.home.state import MeterState, decode_state
 from lastmetre.home.supply import Supply
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from lastmetre.home.comms_hub import Deliver
+    from lastmetre.home.permit_gate import PermitGate
     from lastmetre.home.ports import Tell
     from lastmetre.sim.evidence import Evidence
     from lastmetre.sim.parties import Life, Party
@@ -89,9 +90,15 @@ class Home:
         flashes["meter"].saved = self._meter_saved
 
     def start(
-        self, life: Life, doors: Doors, clock: Callable[[], float], true: Callable[[], float], tell: Tell
+        self,
+        life: Life,
+        doors: Doors,
+        clock: Callable[[], float],
+        true: Callable[[], float],
+        tell: Tell,
+        permits: PermitGate | None = None,
     ) -> None:
-        """Hub and meter on what they stored."""
+        """Hub and meter on what they stored; with ``permits`` the hub's policy is ``permit``."""
         address = self.address
         for flash in self._flashes.values():
             flash.life = life
@@ -99,7 +106,8 @@ class Home:
         log = [LogEntry(address.meter_id, DeviceType.ESME)]
         if address.ppmid_id is not None:
             log.append(LogEntry(address.ppmid_id, DeviceType.PPMID))
-        self.hub = CommsHub(address.hub_id, tuple(log), HubSettings(), tell, self._flashes["hub"])
+        settings = HubSettings() if permits is None else HubSettings(Policy.PERMIT)
+        self.hub = CommsHub(address.hub_id, tuple(log), settings, tell, self._flashes["hub"], permits)
         identity = DeviceIdentity(
             address.meter_id,
             keys.private_key(address.meter_id, KeyUse.DIGITAL_SIGNATURE),

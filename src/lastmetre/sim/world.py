@@ -33,8 +33,13 @@ from lastmetre.dcc.inventory import (
 from lastmetre.dcc.inventory import (
     WanCoverage as DspCoverage,
 )
-from lastmetre.dcc.ports import PushOutcome, Service
+from lastmetre.dcc.permits import Permits
+from lastmetre.dcc.ports import PermitAsk, PermitRefused, PushOutcome, Service
+from lastmetre.dcc.sealing import Broker
+from lastmetre.gbcs.keys import KeyUse, agree
+from lastmetre.home.permit_gate import PermitGate
 from lastmetre.relay import RelayDecodeError
+from lastmetre.relay.permit_rules import Hub as PermitHub
 from lastmetre.sim import keys
 from lastmetre.sim.evidence import Evidence, Said, Seen
 from lastmetre.sim.faults import Faults, Sometimes, chance
@@ -42,15 +47,17 @@ from lastmetre.sim.gateway import Operator
 from lastmetre.sim.homes import BALANCE, Address, Doors, Flash, Home
 from lastmetre.sim.memory_agent import AgentMemory, MemoryAgentStore
 from lastmetre.sim.memory_dsp import DspMemory, MemoryDspStore
+from lastmetre.sim.memory_permits import MemoryPermitStore, PermitMemory
 from lastmetre.sim.memory_supplier import MortalOrderStore
 from lastmetre.sim.parties import Life, Lost, Party
 from lastmetre.sim.wires import Wire
 from lastmetre.supplier.clock import SteadyClock
 from lastmetre.supplier.delivery import Delivery
 from lastmetre.supplier.desk import OrderDesk
-from lastmetre.supplier.errors import DspUnreachable, DspWillNotRead
+from lastmetre.supplier.errors import DspUnreachable, DspWillNotRead, NoPermit
 from lastmetre.supplier.keys import SupplierKeys
 from lastmetre.supplier.orders import BEFORE_THE_END, Return
+from lastmetre.supplier.permits import PermitDesk
 from lastmetre.supplier.roads import Device, RoadPolicy, WanCoverage
 from lastmetre.supplier.store_memory import MemoryOrderStore
 from lastmetre.supplier.views import audit_view, order_view
@@ -121,6 +128,7 @@ class World:
         self._homes: dict[bytes, _HomeSide] = {}
         self.store = MemoryOrderStore()
         self._dsp_memory = DspMemory()
+        self._permit_memory = PermitMemory()
         self._add_supplier()
         self._add_dsp()
         for address in ADDRESSES:
@@ -187,6 +195,7 @@ class World:
                 address.hub_id,
                 WanCoverage.GOOD if address.wan else WanCoverage.NONE,
                 address.ppmid_id,
+                permits=bool(self.faults.permits),
             )
             for address in ADDRESSES
         }
@@ -197,8 +206,15 @@ class World:
         store: OrderStore = MortalOrderStore(self.store, life)
         supplier_keys = SupplierKeys(keys.SUPPLIER, keys.BROKER, keys.OwnKeys(keys.SUPPLIER), keys.Certificates())
         policy = RoadPolicy()
+        permits = PermitDesk(_PermitWire(self, life), keys.SUPPLIER)
         self.delivery = Delivery(
-            store=store, keys=supplier_keys, devices=self.devices, policy=policy, clock=clock, tell=tell
+            store=store,
+            keys=supplier_keys,
+            devices=self.devices,
+            policy=policy,
+            clock=clock,
+            tell=tell,
+            permits=permits,
         )
         worker = Worker(
             store=store,
@@ -225,7 +241,7 @@ class World:
     # -- the DSP -------------------------------------------------------------------------------------------------
 
     def _add_dsp(self) -> None:
-        self._inventory = _inventory()
+        self._inventory = _inventory(with_ppmids=bool(self.faults.permits))
         self.dsp_party = self.party("dsp", self._start_dsp)
 
     def _start_dsp(self, life: Life) -> None:
@@ -239,6 +255,14 @@ class World:
             store=MemoryDspStore(self._dsp_memory, life),
             wan=_WanDoor(self),
             users=_Users(self),
+            tell=self.teller(life),
+            clock=clock.now,
+        )
+        self.permits = Permits(
+            broker=Broker(keys.BROKER, keys.OwnKeys(keys.BROKER), keys.Certificates()),
+            inventory=lambda: self._inventory,
+            commands=MemoryDspStore(self._dsp_memory, life),
+            store=MemoryPermitStore(self._permit_memory, life),
             tell=self.teller(life),
             clock=clock.now,
         )
@@ -349,15 +373,26 @@ class _HomeSide:
         self.wan = world.wire(f"wan {self.name}")
         self.party = world.party(self.name, self._start)
         self.agent: _AgentSide | None = None
+        self.nonces = world.luck(f"nonces {self.name}")
 
     def _start(self, life: Life) -> None:
         clock = self.world.clocks[self.name]
         doors = Doors(self.world.wire(f"air {self.name}"), self._to_wan, self._to_agent)
-        self.home.start(life, doors, clock.read, self.world.true_time, self.world.teller(life))
+        gate = self._gate() if self.world.faults.permits else None
+        self.home.start(life, doors, clock.read, self.world.true_time, self.world.teller(life), gate)
         if self.address.wan and not self.wan.cut:
             life.spawn(self._wan_connected())
         if self.agent is not None:
             self.agent.hub_started()
+
+    def _gate(self) -> PermitGate:
+        """The hub's gate of one power-on. Where no WAN ever was, nobody tells it the time."""
+        hub_id = self.address.hub_id
+        secret = agree(
+            keys.private_key(hub_id, KeyUse.KEY_AGREEMENT),
+            keys.certificate(keys.BROKER, KeyUse.KEY_AGREEMENT).public_key,
+        )
+        return PermitGate(PermitHub(hub_id, hub_id, keys.BROKER, secret), self.world.loop.time, self.nonces.randbytes)
 
     async def _wan_connected(self) -> None:
         self.home.wan_connected()
@@ -532,6 +567,32 @@ class _DspWire:
             raise DspWillNotRead(str(error)) from error
 
 
+class _PermitWire:
+    """The supplier's way to relay permits (implements ``supplier.ports.Permits``)."""
+
+    def __init__(self, world: World, life: Life) -> None:
+        self._world = world
+        self._life = life
+
+    async def permit(
+        self, request_id: str, digest: bytes, carrier_id: bytes, not_after: int, hub_nonce: bytes | None
+    ) -> bytes:
+        """As in the port."""
+        self._life.check()
+        world = self._world
+        ask = PermitAsk(request_id, digest, carrier_id, not_after=not_after, hub_nonce=hub_nonce)
+
+        async def issue() -> bytes:
+            return world.permits.issue(keys.SUPPLIER, ask).permit
+
+        try:
+            return await world.wire("duis").request(world.dsp_party, issue)
+        except Lost as error:
+            raise DspUnreachable(str(error)) from error
+        except PermitRefused as refused:
+            raise NoPermit(refused.code) from refused
+
+
 class _Users:
     """The DSP's way to its Users (implements ``dcc.ports.Users``)."""
 
@@ -591,7 +652,7 @@ class _Listener(logging.Handler):
             logger.propagate = before
 
 
-def _inventory() -> Inventory:
+def _inventory(*, with_ppmids: bool) -> Inventory:
     registered = (Registration(UserRole.IMPORT_SUPPLIER, keys.SUPPLIER),)
     ready = DeviceStatus.COMMISSIONED
     rows = []
@@ -600,6 +661,8 @@ def _inventory() -> Inventory:
         coverage = DspCoverage.GOOD if address.wan else DspCoverage.NONE
         rows.append(DspDevice(hub, DeviceType.CHF, ready, "4.3", hub, registered, wan_coverage=coverage))
         rows.append(DspDevice(address.meter_id, DeviceType.ESME, ready, "4.3", hub, registered, esme_variant="A"))
+        if with_ppmids and address.ppmid_id is not None:
+            rows.append(DspDevice(address.ppmid_id, DeviceType.PPMID, ready, "4.3", hub, registered))
     user = User(keys.SUPPLIER, frozenset({UserRole.IMPORT_SUPPLIER}), UserStatus.ACTIVE, "the supplier")
     return Inventory(rows, (user,))
 
