@@ -4,10 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
+import os
+import subprocess
 import sys
+from typing import TYPE_CHECKING, Any
 
 import pytest
+from typer.testing import CliRunner
 
+from lastmetre.cli.app import app
+from lastmetre.cli.problems import ProblemError
 from lastmetre.duis.documents import GbcsPayload, ResponseMessage
 from lastmetre.gbcs.keys import agree
 from lastmetre.gbcs.message import parse_message
@@ -28,6 +35,10 @@ from tests.dcc_process import (
 )
 from tests.dsp_world import code, local_command, read_balance
 from tests.own_world import BROKER, ESME, SUPPLIER
+from tests.soft_token import make_token, needs_softhsm
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 DEADLINE_S = 60.0
 
@@ -55,8 +66,8 @@ def test_the_process_from_end_to_end(parties: Parties) -> None:
             await pushed.put(document)
             return True
 
-        app = create_receive_response_app(on_response)
-        async with serve(app, "127.0.0.1", 0, server_context(*supplier_tls)) as receiving:
+        receive = create_receive_response_app(on_response)
+        async with serve(receive, "127.0.0.1", 0, server_context(*supplier_tls)) as receiving:
             config = settings(parties, receiving.port)
             async with serve_dcc(config) as dsp, contextlib.AsyncExitStack() as stack:
                 ready = await dsp.event("ready")
@@ -100,6 +111,82 @@ def test_the_process_from_end_to_end(parties: Parties) -> None:
                     answer = supplier.read(await client.non_device(supplier.document(read_balance(9, 2)))).response
                     assert code(answer) == "E41"
                     local_command(supplier.read(await client.non_device(supplier.document(read_balance(12)))).response)
+
+    run(play())
+
+
+def test_a_person_releases_what_a_threshold_held(parties: Parties) -> None:
+    """A request over a User's volume waits in quarantine; the operator's command has it carried out, once, audited."""
+
+    async def play() -> None:
+        supplier_tls = parties.tls("supplier")
+        threshold = '[[volume]]\nlimit = 0\nwindow_s = 60\nservice = "4.18"\n'
+        config = settings(parties, 1, tables=threshold)
+        async with serve_dcc(config) as dsp, contextlib.AsyncExitStack() as stack:
+            ready = await dsp.event("ready")
+            base = f"https://127.0.0.1:{ready['duis_port']}"
+            client = await stack.enter_async_context(DspClient(base, client_context(*supplier_tls)))
+            supplier = Supplier(client, parties.keyring("supplier"))
+            documents = [supplier.document(read_balance(counter, 1)) for counter in (1_001, 1_002)]
+            for document in documents:
+                assert code(supplier.read(await client.send_command(document)).response) == "I99"
+            first, second = (await _quarantine("list", config))["rows"]
+            assert (first["request_id"], first["service"]) == (str(read_balance(1_001, 1).header.request_id), "4.18")
+            who = ("--person", "A. Person", "--reason", "a known campaign")
+            await _quarantine("release", config, str(first["number"]), *who)
+            await _quarantine("reject", config, str(second["number"]), *who)
+            decided = [await dsp.event("quarantine_decided") for _ in range(2)]
+            assert [(event["number"], event["release"]) for event in decided] == [
+                (first["number"], True),
+                (second["number"], False),
+            ]
+            assert (await _quarantine("release", config, str(first["number"]), *who))["status"] == 1
+            assert (await _quarantine("list", config))["rows"] == []
+            audit = (await _quarantine("decisions", config))["rows"]
+            assert [(row["person"], row["release"], bool(row["done"])) for row in audit] == [
+                ("A. Person", True, True),
+                ("A. Person", False, True),
+            ]
+
+    run(play())
+
+
+async def _quarantine(verb: str, config: Path, *arguments: str) -> dict[str, Any]:
+    """``lastmetre dcc quarantine``, in a thread of this process: its exit status and, of a list, its rows."""
+    lists = ["--json"] if verb in {"list", "decisions"} else []
+    words = ["dcc", "quarantine", verb, *arguments, "--config", str(config), *lists]
+    done = await asyncio.to_thread(CliRunner().invoke, app, words)
+    status = done.exception.status if isinstance(done.exception, ProblemError) else done.exit_code
+    return {"status": status, "rows": json.loads(done.stdout) if lists else None}
+
+
+@needs_softhsm
+def test_the_acb_key_may_live_in_a_token(tmp_path: Path) -> None:
+    """Imported into SoftHSM and taken off the disk, the ACB's keys seal a Command that verifies (E2E)."""
+    parties = make_parties(tmp_path)
+    token = make_token(tmp_path)
+    folder = parties.smki.party("dcc") / "keys"
+    options = ("--module", token.module, "--token", token.label, "--pin-file", token.pin_file)
+    files = sorted(folder.iterdir())
+    assert len(files) == 3, "key agreement, signature and XML signature"
+    command = (sys.executable, "-m", "lastmetre", "hsm", "import", *files, *options, "--passphrase-file")
+    subprocess.run(
+        [*map(str, command), str(tmp_path / "passphrase")], check=True, env={**os.environ, **token.environment}
+    )
+    for file in files:
+        file.unlink()
+
+    async def play() -> None:
+        hsm = f'[hsm]\nmodule = "{token.module}"\ntoken = "{token.label}"\npin_file = "{token.pin_file}"\n'
+        config = settings(parties, 1, tables=hsm)
+        async with serve_dcc(config, token.environment) as dsp:
+            ready = await dsp.event("ready")
+            base = f"https://127.0.0.1:{ready['duis_port']}"
+            async with DspClient(base, client_context(*parties.tls("supplier"))) as client:
+                message = parse_message(await Supplier(client, parties.keyring("supplier")).arm(10))
+        home = parties.keyring("home")
+        verify_mac(message, agree(home.private_key(ESME, KA), home.certificate(BROKER, KA).public_key))
+        verify_signature(message, home.certificate(SUPPLIER, DS).public_key)
 
     run(play())
 
