@@ -10,7 +10,7 @@ import typer
 from typer.exceptions import TyperException
 
 from lastmetre import __version__
-from lastmetre.cli import app_duis, hht_command, order_commands
+from lastmetre.cli import app_duis, dcc_commands, hht_command, hsm_commands, order_commands
 from lastmetre.cli.audit_commands import audit
 from lastmetre.cli.bench import bench
 from lastmetre.cli.capture_command import capture
@@ -33,6 +33,8 @@ app.add_typer(bench, name="bench")
 app.add_typer(capture, name="capture")
 app.add_typer(audit, name="audit")
 order_commands.register(app)
+dcc_commands.register(app)
+hsm_commands.register(app)
 hht_command.register(app)
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of words.")]
