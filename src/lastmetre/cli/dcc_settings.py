@@ -30,6 +30,7 @@ TOML (paths are taken from the working directory; ids are 16 hexadecimal digits)
     response_wait_s = 3600               # for a Response, before the User is told E21
     resend_after_s = 0                   # a Command that brought no Response goes again after this; 0: once only
     sends_max = 3
+    tick_s = 5.0                         # how often dates, decisions and outages are looked at
     outage_after_s = 180                 # a hub away so long is an outage, of which its Users are told; 0: never
 
     [[volume]]                           # anomaly thresholds: what passes one waits for a person (lastmetre dcc)
@@ -138,6 +139,7 @@ class WaitSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     response_wait_s: Seconds = Waits().response_wait_s
     resend_after_s: Seconds = Waits().resend_after_s
     sends_max: Seconds = Waits().sends_max
+    tick_s: Annotated[float, msgspec.Meta(gt=0)] = Waits().tick_s
     outage_after_s: Seconds = OutageRules().after_s or 0
 
 
