@@ -6,9 +6,12 @@ from dataclasses import replace
 
 from lastmetre.dcc.inventory import Inventory, MpxnRegistration, Mpxns, Registration, UserRole, WanCoverage
 from lastmetre.dcc.ports import OutboxKind
-from lastmetre.duis.documents import OtherMessage, write_date_time
+from lastmetre.duis.documents import DeviceAlert, OtherMessage, write_date_time
+from lastmetre.gbcs.build.alerts import SupplyRestored, alert
+from lastmetre.gbcs.protect import signed_df
+from tests import own_world as own
 from tests.dsp_world import World, inventory
-from tests.own_world import CHF, ESME, NETWORK_OPERATOR, NOW, SUPPLIER
+from tests.own_world import CHF, DS, ESME, NETWORK_OPERATOR, NOW, SUPPLIER
 
 MPAN = "1312345678111"
 
@@ -86,3 +89,16 @@ def test_whoever_supplies_now_is_told() -> None:
     world.dsp.hub_disconnected(CHF)
     world.later(200)
     assert len(alerts(world)) == 1
+
+
+def test_the_meter_says_when_its_supply_is_back() -> None:
+    """ECS80, signed by the meter, with both times: it reaches the supplier as a Device Alert, once (8F36)."""
+    world = World(devices=devices())
+    built = alert(
+        0x0067, SupplyRestored(NOW - 600, NOW), originator=ESME, target=SUPPLIER, counter=9, alert_code=0x8F36, at=NOW
+    )
+    message = signed_df(built.header, built.content, own.private_key(ESME, DS))
+    world.from_wan(message)
+    world.from_wan(message)
+    (told,) = world.documents()
+    assert told.body == DeviceAlert(0x8F36, message)

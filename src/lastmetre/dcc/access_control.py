@@ -111,6 +111,10 @@ REACHABLE_STATUSES: Final = frozenset(
 )
 """Statuses in which a device is sent Commands. DESIGN CHOICE: which status fits which service is not public."""
 
+SUSPENDED_SERVICES: Final = frozenset({"11.2", "11.3", "6.24.1", "6.24.2"})
+"""What a suspended device is still sent: its firmware and credentials are read, and new firmware activated. DESIGN
+CHOICE, by what a suspension is for."""
+
 LOCAL_DELIVERY_ROLES: Final = frozenset({UserRole.IMPORT_SUPPLIER, UserRole.EXPORT_SUPPLIER, UserRole.GAS_SUPPLIER})
 """Who may ask for a Command for Local Delivery. DESIGN CHOICE: E17's exact rule is not public."""
 
@@ -318,6 +322,9 @@ def _is_registered(asked: Asked) -> RequestRefused | None:
 
 
 def _status_fits(asked: Asked) -> RequestRefused | None:
+    suspended = asked.device is not None and asked.device.status is DeviceStatus.SUSPENDED
+    if suspended and asked.row is not None and asked.row.variant in SUSPENDED_SERVICES:
+        return None
     if asked.device is not None and asked.device.status not in REACHABLE_STATUSES:
         return RequestRefused(Code.DEVICE_STATUS, f"the device is {asked.device.status}")
     return None

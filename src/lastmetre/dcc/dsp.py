@@ -126,16 +126,21 @@ class Dsp:
         self.holding = Holding(dsp_id=dsp_id, rules=options.rules, limits=options.limits, make=self._make, **parts)
         self._outages = Outages(rules=options.outages, **parts)
         self._rules = options.rules
+        self._looked_at: int | None = None
         self.egress = Egress(wan=wan, users=users, waits=waits, chores=self.chores, **parts)
 
     def chores(self) -> None:
-        """Do what its time has come for: dates, sequences, decisions, outages, and letting go of what is too old."""
+        """Do what its time has come for: dates, sequences, decisions; each second at most, outages and old records."""
         self.holding.work()
+        now = self._clock()
+        if now == self._looked_at:
+            return
+        self._looked_at = now
         self._outages.look()
         self._responses.drop_old_blocks()
         if self._rules.volumes:
             with self._store.change() as change:
-                change.forget_uses(self._clock() - self._rules.longest_window_s)
+                change.forget_uses(now - self._rules.longest_window_s)
 
     async def request(self, service: Service, caller_id: bytes, document: bytes) -> bytes:
         """Answer one document; raises ``NotADocument`` for bytes that are no request."""

@@ -153,6 +153,7 @@ class Holding:
         now = self._clock()
         with self._store.change() as change:
             decisions, due = change.undone_decisions(), change.due(now)
+            sequences = bool(change.held_requests(HeldKind.SEQUENCE))
         for decision in decisions:
             self._carry_out_decision(decision, now)
         for held in due:
@@ -163,7 +164,7 @@ class Holding:
             else:
                 self._carry_out(held, frozenset({HeldKind.LATER}), now)
         worked = bool(decisions or due)
-        while self._go_on_with_sequences(now):
+        while (sequences or worked) and self._go_on_with_sequences(now):
             worked = True
         return worked
 

@@ -24,7 +24,8 @@ from lastmetre.duis.catalogue import SIGNED
 from lastmetre.duis.documents import LocalCommand, PreCommand
 from lastmetre.duis.errors import DuisError
 from lastmetre.duis.identifiers import parse_entity
-from lastmetre.duis.transform import DeviceFacts, HubBackup, Records, Sender, transform
+from lastmetre.duis.transform import DeviceFacts, HubBackup, Records, Sender, rules_of, transform
+from lastmetre.duis.use_cases.rules import Speaker
 from lastmetre.gbcs.catalogue import Lane
 from lastmetre.gbcs.errors import GbcsDecodeError
 from lastmetre.gbcs.keys import KeyUse
@@ -37,12 +38,13 @@ if TYPE_CHECKING:
     from lastmetre.dcc.access_control import Asked
     from lastmetre.dcc.anomalies import AnomalyRules
     from lastmetre.dcc.credentials import UserCertificates
-    from lastmetre.dcc.inventory import Device
+    from lastmetre.dcc.inventory import Device, Inventory
     from lastmetre.dcc.ports import DspChange
     from lastmetre.dcc.replies import Replies
     from lastmetre.dcc.sealing import Broker
     from lastmetre.duis.documents import Payload
     from lastmetre.duis.transform import TransformResult
+    from lastmetre.duis.xml import Element
 
     Luck = Callable[[int], bytes]
     """So many random octets."""
@@ -162,12 +164,12 @@ class TransformService:
         device, request = asked.device, asked.request
         assert device is not None
         user_id = request.header.request_id.originator
-        records = self._records(asked, device)
+        records = self._records(asked)
         facts = device_facts(asked, records)
         if by_schedule:  # a RequestID's counter serves once; the broker has its own for the rest [I]
             facts = replace(facts, known_remote_parties=frozenset())
         sender = Sender(user_role=min(asked.registered_roles), issued_at=asked.at)
-        if user_id not in facts.known_remote_parties:
+        if user_id not in facts.known_remote_parties or _for_the_broker(asked):
             counter = change.next_broker_counter(device.device_id)
             sender = replace(sender, broker_id=self._broker.entity_id, broker_counter=counter)
         if self._cos is not None and asked.row is not None and asked.row.variant == CHANGE_OF_SUPPLIER:
@@ -180,18 +182,16 @@ class TransformService:
         except DuisError as error:
             raise RequestRefused(OurCode.CONTENT, str(error)) from error
 
-    def _records(self, asked: Asked, device: Device) -> Records:
+    def _records(self, asked: Asked) -> Records:
         """What the inventory, and not the XML, knows of a join, a restore or a number to be made up."""
         body, inventory = asked.request.body, asked.inventory
         other_type = other_certificate = None
-        named = body.find_text("OtherDeviceID")
-        other = None if named is None else inventory.device(parse_entity(named))
+        other = _named(inventory, body, "OtherDeviceID")
         if other is not None:
             certificate = self._broker.device_certificate(other.device_id, KeyUse.KEY_AGREEMENT)
             other_type = other.device_type.value
             other_certificate = None if certificate is None else certificate.der
-        old = body.find_text("OldCHFID")
-        hub = None if old is None else inventory.device(parse_entity(old))
+        hub, gpf = (_named(inventory, body, name) for name in ("OldCHFID", "OldGPFID"))
         backup = None
         if hub is not None and hub.hub_network is not None:
             backup = HubBackup(hub.hub_network, hub.hub_link_keys)
@@ -201,7 +201,7 @@ class TransformService:
             other_device_certificate=other_certificate,
             customer_identification_number=make_cin(self._luck(CIN_OCTETS)) if numbered else None,
             hub_backup=backup,
-            device_log=device.device_log or None,
+            device_log=None if gpf is None else gpf.device_log or None,
         )
 
     def _seal(
@@ -273,6 +273,18 @@ def cin_of(command: SealedCommand) -> str | None:
 def make_cin(octets: bytes) -> str:
     """Four digits for SRV 9.1, from random octets."""
     return f"{int.from_bytes(octets, 'big') % 10_000:04d}"
+
+
+def _named(inventory: Inventory, body: Element, name: str) -> Device | None:
+    """The device that a request names beside its target."""
+    text = body.find_text(name)
+    return None if text is None else inventory.device(parse_entity(text))
+
+
+def _for_the_broker(asked: Asked) -> bool:
+    """Whether the broker may speak for itself here, whoever asks (CS02a, handovers, GCS59)."""
+    rules = rules_of(asked.request.header.service_reference_variant)
+    return any(rule.speaker is Speaker.BROKER for rule in rules)
 
 
 def _route(asked: Asked) -> Route:
