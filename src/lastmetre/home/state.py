@@ -7,6 +7,7 @@ step: a power cut leaves both or neither. Attributes are kept only where they di
 from __future__ import annotations
 
 import json
+from collections import OrderedDict
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final
 
@@ -274,9 +275,27 @@ def encode_state(state: MeterState) -> bytes:
             "own": own_to_store(state),
             "plain": _Plain(**{name: getattr(state, name) for name in _PLAIN}),
             "attributes": {str(key): encode_data(value).hex() for key, value in sorted(state.attributes.items())},
-            "logs": {name: [[_stored(cell) for cell in line] for line in lines] for name, lines in state.logs.items()},
+            "logs": {name: msgspec.Raw(_stored_log(lines)) for name, lines in state.logs.items()},
         }
     )
+
+
+_STORED_LOGS_MAX: Final = 64
+_stored_logs: OrderedDict[int, tuple[tuple[Line, ...], bytes]] = OrderedDict()
+"""What logs look like in the store, by the identity of their lines: a Command leaves most logs as they are, and a full
+half-hourly profile takes longer to write than everything else. The lines are kept beside, so that an ``id`` stays
+theirs; forgetting an entry costs time and nothing else."""
+
+
+def _stored_log(lines: tuple[Line, ...]) -> bytes:
+    known = _stored_logs.pop(id(lines), None)
+    stored = (
+        known[1] if known is not None else msgspec.json.encode([[_stored(cell) for cell in line] for line in lines])
+    )
+    _stored_logs[id(lines)] = lines, stored
+    while len(_stored_logs) > _STORED_LOGS_MAX:
+        _stored_logs.popitem(last=False)
+    return stored
 
 
 def decode_state(data: bytes) -> MeterState:
