@@ -13,7 +13,7 @@ from lastmetre.dcc.ports import Service
 from lastmetre.duis import compose
 from lastmetre.duis.documents import build_request
 from lastmetre.links import duis_http
-from lastmetre.links.duis_schema import OfficialSchema, SchemaUnusable
+from lastmetre.links.duis_schema import OfficialSchema, SchemaUnusable, violations_by
 from tests.own_world import ESME, SUPPLIER
 from tests.shared_data import DUIS, needs_duis
 
@@ -65,7 +65,8 @@ class _Door:
 def test_what_is_not_valid_does_not_pass_the_door(monkeypatch: pytest.MonkeyPatch) -> None:
     """With the schema set, a document that is not valid is refused with HTTP 400 and the reason, on both sides."""
     monkeypatch.setattr(duis_http, "request_peer", lambda _scope: SUPPLIER)
-    validate = OfficialSchema(DUIS).violations
+    validate = violations_by(str(DUIS))
+    assert violations_by(None) is None
 
     async def on_response(_caller_id: bytes, _document: bytes) -> bool:
         return True

@@ -376,7 +376,7 @@ def _envelope(root: Element, name: str) -> tuple[Element, Element, str]:
 
 
 _SIGNATURE: Final = f"{{{DS}}}Signature"
-_USUAL_HEADER: Final = ("RequestID", "CommandVariant", "ServiceReference", "ServiceReferenceVariant")
+_USUAL_HEADER: Final = ["RequestID", "CommandVariant", "ServiceReference", "ServiceReferenceVariant"]
 _COMMAND_VARIANTS: Final = {str(number): number for number in range(1, 9)}
 
 
@@ -391,9 +391,9 @@ def _request(root: Element) -> Request:
 
 def _unchecked_request(root: Element) -> Request:
     header, body, version = _envelope(root, "Request")
-    if tuple(child.name for child in header.children) == _USUAL_HEADER:
+    if [child[0] for child in header.children] == _USUAL_HEADER:
         # The header of nearly all requests, without the detour by names.
-        identifier, variant, reference, service = (child.text.strip() for child in header.children)
+        identifier, variant, reference, service = [child[1].strip() for child in header.children]
         number = _COMMAND_VARIANTS.get(variant)
         if number is None:
             number = _decimal(variant, "CommandVariant")

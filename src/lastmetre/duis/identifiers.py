@@ -9,12 +9,15 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 
 from lastmetre.duis.errors import DuisDecodeError, DuisValueError
 
 ENTITY_ID_SIZE: Final = 8
 COUNTER_MAX: Final = 2**64 - 1
+ENTITIES_KEPT_MAX: Final = 4_096
+"""Identifiers kept read: the same few parties and devices come again and again."""
 
 _EUI: Final = re.compile(r"[0-9A-Fa-f]{2}(?:-[0-9A-Fa-f]{2}){7}")
 REQUEST_ID_FORM: Final = re.compile(rf"({_EUI.pattern}):({_EUI.pattern}):(0|[1-9][0-9]{{0,19}})")
@@ -45,7 +48,12 @@ def _three_parts(text: str, where: str) -> tuple[bytes, bytes, int]:
     counter = int(digits)
     if counter > COUNTER_MAX:
         raise DuisDecodeError(where, f"the counter {digits} does not fit in 64 bits")
-    return bytes.fromhex(first.replace("-", "")), bytes.fromhex(second.replace("-", "")), counter
+    return _octets(first), _octets(second), counter
+
+
+@lru_cache(ENTITIES_KEPT_MAX)
+def _octets(text: str) -> bytes:
+    return bytes.fromhex(text.replace("-", ""))
 
 
 def _check_counter(counter: int) -> None:

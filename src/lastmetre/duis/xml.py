@@ -177,6 +177,8 @@ KEPT_PIECES_MAX: Final = 8_192
 """Start tags, with the text behind them, that are kept ready; strangers cannot make it grow beyond this."""
 KEPT_TEXT_MAX: Final = 40
 """Longest text kept: names, numbers, flags and dates, but no identifiers, which come once."""
+KEPT_HEAD_MAX: Final = 400
+"""Longest start tag kept."""
 KEPT_SCOPES_MAX: Final = 64
 _new = tuple.__new__
 
@@ -226,7 +228,7 @@ class _Scope:
             found, end = Element(name, "", (), attributes), ""
         else:
             found, end = Element(name, _unescape(text) if "&" in text else text, (), attributes), f"/{tag}>"
-        if len(text) <= KEPT_TEXT_MAX:
+        if len(text) <= KEPT_TEXT_MAX and len(head) <= KEPT_HEAD_MAX:
             if len(self.kept) + len(self.leaves) >= KEPT_PIECES_MAX:
                 self.kept.clear()
                 self.leaves.clear()
@@ -453,18 +455,26 @@ def _tag(name: str) -> tuple[str, str]:
 
 
 _WRITTEN: Final[dict[Element, str]] = {}
-"""Leaves with short texts as they are written; bounded as those that are read."""
+"""Short texts and small groups of them as they are written; bounded as what is read."""
+KEPT_SIZE_MAX: Final = 8
+"""Children of the largest group kept."""
+KEPT_WRITTEN_MAX: Final = 400
+"""Longest text of an element kept."""
 
 
 def write_element(element: Element) -> str:
     """The element as XML text without any whitespace between elements, for a place where ``sr`` is bound."""
-    if element[2]:
+    children = element[2]
+    if len(children) > KEPT_SIZE_MAX:
         return _write_group(element)
     written = _WRITTEN.get(element)
     if written is None:
-        start, end = _start_tag(element)
-        written = f"{start}{_escape(element[1])}{end}"
-        if len(element[1]) <= KEPT_TEXT_MAX:
+        if children:
+            written = _write_group(element)
+        else:
+            start, end = _start_tag(element)
+            written = f"{start}{_escape(element[1])}{end}"
+        if len(written) <= KEPT_WRITTEN_MAX:
             if len(_WRITTEN) >= KEPT_PIECES_MAX:
                 _WRITTEN.clear()
             _WRITTEN[element] = written

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import re
 from itertools import islice
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
 
@@ -21,7 +22,7 @@ from lastmetre.duis.xml import parse_document
 from lastmetre.links.errors import LinkError
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Callable
 
 _XS: Final = "{http://www.w3.org/2001/XMLSchema}"
 _PARTS: Final = (f"{_XS}import", f"{_XS}include")
@@ -61,6 +62,11 @@ class OfficialSchema:
         log: Any = self._schema.error_log
         entries = islice(log.filter_from_errors(), VIOLATIONS_MAX)
         return tuple(f"line {entry.line}: {_plain(entry.message)}" for entry in entries)
+
+
+def violations_by(folder: str | Path | None) -> Callable[[bytes], tuple[str, ...]] | None:
+    """What asks the schema in a folder, for the setting ``duis_schema`` of a process; None where it is not set."""
+    return None if folder is None else OfficialSchema(Path(folder)).violations
 
 
 def _plain(message: str) -> str:
