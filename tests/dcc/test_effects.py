@@ -46,6 +46,7 @@ from lastmetre.home.identity import DeviceIdentity
 from lastmetre.home.ports import MemoryStore
 from tests import own_world as own
 from tests.dsp_world import (
+    DARK_CHF,
     NOBODY,
     World,
     at_date,
@@ -56,7 +57,7 @@ from tests.dsp_world import (
     request,
     returned,
 )
-from tests.own_world import BROKER, CHF, DS, ESME, KA, NOW, OTHER_SUPPLIER, PPMID, SUPPLIER, Told
+from tests.own_world import BROKER, CHF, DS, ESME, KA, NOW, OTHER_ESME, OTHER_SUPPLIER, PPMID, SUPPLIER, Told
 
 if TYPE_CHECKING:
     from lastmetre.duis.documents import Request
@@ -154,6 +155,33 @@ def test_a_device_comes_to_a_hub_and_leaves_it() -> None:
     world.from_wan(response)
     gone = world.device(NEW_METER)
     assert (gone.hub_id, gone.status) == (bytes(8), DeviceStatus.PENDING)
+
+
+@pytest.mark.parametrize("listed", [OTHER_ESME, DARK_CHF], ids=["a meter", "a hub"])
+def test_nobody_takes_a_device_of_another_home(listed: bytes) -> None:
+    """A supplier lists another's commissioned meter on its own hub: refused, and it hangs where it hung (T07)."""
+    made = inventory()
+    rows = []
+    for device in made.devices.values():
+        theirs = device.hub_id == DARK_CHF
+        rows.append(replace(device, registrations=(Registration(IS, OTHER_SUPPLIER),)) if theirs else device)
+    made.take(rows)
+    world = World(devices=made)
+    assert code(world.post(add_to_hub(listed, 5))) == "E4"
+    assert world.device(listed).hub_id == DARK_CHF
+    restore = Element("RestoreHANDeviceLog", children=(Element("OldCHFID", entity_text(DARK_CHF)),))
+    assert code(world.post(request("8.12.1", restore, 1, 6, target=CHF))) == "E4"
+
+
+def test_a_hub_is_never_put_on_a_hub() -> None:
+    """Even a real hub's yes does not make the inventory hold what it could not be started with again."""
+    world, hub = World(), chf()
+    assert code(world.post(add_to_hub(DARK_CHF, 5))) == "I99"  # both homes are this supplier's
+    for message in hub.receive(world.down()[0], NOW):
+        world.from_wan(message)
+    assert world.device(DARK_CHF).hub_id == DARK_CHF
+    world.restart()
+    assert world.dsp.inventory.has_hub(DARK_CHF)
 
 
 def test_a_link_key_shows_that_a_listed_meter_has_joined() -> None:

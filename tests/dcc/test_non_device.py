@@ -161,6 +161,17 @@ def test_a_device_is_notified_changed_and_deleted() -> None:
     assert code(world.post(to_dcc("12.2", pre_notify(other), 7))) == "I99"
 
 
+@pytest.mark.parametrize("gpf", [ESME, NEW])
+def test_a_notification_writes_over_nothing(gpf: bytes) -> None:
+    """A hub announced with somebody's meter, or itself, as its Gas Proxy Function is refused; the meter stays."""
+    world = World()
+    body = pre_notify(NEW, "CHF", None)
+    body = body._replace(children=(*body.children, Element("AssociatedGPFDeviceID", entity_text(gpf))))
+    assert code(world.post(to_dcc("12.2", body, 1))) == "E120201"
+    assert world.device(ESME).device_type is DeviceType.ESME
+    assert world.dsp.inventory.device(NEW) is None
+
+
 @pytest.mark.parametrize(
     ("body", "expected"),
     [

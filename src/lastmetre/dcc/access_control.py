@@ -7,7 +7,7 @@ A verified request is carried out only when, in this order (the order is a DESIG
 3. the service is open to one of its roles (E2);
 4. Command Variant, service and body belong together (E12), and come to the URL they belong to (E13);
 5. the target exists: a device of the inventory, or the DCC itself for requests to the DCC (E19);
-6. the User is registered for the device in such a role, now (E4);
+6. the User is registered for the device in such a role, now, and a second device named is of the same home (E4);
 7. the device's status (E5) and type (E11) fit;
 8. a Command for Local Delivery goes to the device's supplier only (E17), one by WAN to a hub the WAN reaches (E20);
 9. nothing is asked that this DSP cannot do;
@@ -31,9 +31,10 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
 from lastmetre.dcc.errors import RequestRefused
-from lastmetre.dcc.inventory import DeviceStatus, UserRole, UserStatus, WanCoverage
+from lastmetre.dcc.inventory import NO_HUB, DeviceStatus, UserRole, UserStatus, WanCoverage
 from lastmetre.dcc.ports import LaneMarks, Service, Stage
 from lastmetre.duis.catalogue import LOCAL, SIGNED, FutureDated, ServiceRequest, service_request
+from lastmetre.duis.identifiers import parse_entity
 from lastmetre.gbcs.catalogue import Lane, use_case
 from lastmetre.gbcs.counters import CounterState
 
@@ -110,6 +111,17 @@ REACHABLE_STATUSES: Final = frozenset(
     }
 )
 """Statuses in which a device is sent Commands. DESIGN CHOICE: which status fits which service is not public."""
+
+OTHER_DEVICES: Final = MappingProxyType(
+    {
+        "8.7.1": ("OtherDeviceID",),
+        "8.7.2": ("OtherDeviceID",),
+        "8.11": ("DeviceID",),
+        "8.12.1": ("OldCHFID",),
+        "8.12.2": ("OldGPFID",),
+    }
+)
+"""Where a request names a second device."""
 
 SUSPENDED_SERVICES: Final = frozenset({"11.2", "11.3", "6.24.1", "6.24.2"})
 """What a suspended device is still sent: its firmware and credentials are read, and new firmware activated. DESIGN
@@ -321,6 +333,25 @@ def _is_registered(asked: Asked) -> RequestRefused | None:
     return None
 
 
+def _others_are_ours(asked: Asked) -> RequestRefused | None:
+    """A request may name a second device. It belongs to the same home, or to this User as well.
+
+    Otherwise a supplier could list another's meter on its own hub, and be sent what is meant for it (DESIGN CHOICE:
+    nothing public says how the DCC looks at the second device).
+    """
+    device = asked.device
+    if device is None or asked.row is None:
+        return None
+    for name in OTHER_DEVICES.get(asked.row.variant, ()):
+        text = asked.request.body.find_text(name)
+        other = None if text is None else asked.inventory.device(parse_entity(text, name))
+        if other is None or other.hub_id in {NO_HUB, device.hub_id}:
+            continue
+        if not asked.inventory.roles_of(other, asked.caller_id, asked.at) & asked.row.roles:
+            return RequestRefused(Code.NOT_AUTHORISED, f"{name} {other.device_id.hex()} is of a home of others")
+    return None
+
+
 def _status_fits(asked: Asked) -> RequestRefused | None:
     suspended = asked.device is not None and asked.device.status is DeviceStatus.SUSPENDED
     if suspended and asked.row is not None and asked.row.variant in SUSPENDED_SERVICES:
@@ -380,6 +411,7 @@ _STEPS: Final[tuple[Callable[[Asked], RequestRefused | None], ...]] = (
     _url_fits,
     _target_exists,
     _is_registered,
+    _others_are_ours,
     _status_fits,
     _type_fits,
     _road_is_open,
@@ -391,6 +423,7 @@ _STEPS_AGAIN: Final[tuple[Callable[[Asked], RequestRefused | None], ...]] = (
     _role_is_eligible,
     _target_exists,
     _is_registered,
+    _others_are_ours,
     _status_fits,
     _type_fits,
     _road_is_open,

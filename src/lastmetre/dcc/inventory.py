@@ -346,10 +346,17 @@ class Pending:
         return None if found is None or found.deleted else found
 
     def keep(self, device: Device) -> None:
-        """A device as it is now."""
-        if device != self.device(device.device_id):
+        """A device as it is now. One that the inventory could not hold is not kept: what was, stays."""
+        if device != self.device(device.device_id) and self._can_be(device):
             self._changed[device.device_id] = device
             self._change.keep_device(write_device(device))
+
+    def _can_be(self, device: Device) -> bool:
+        """What ``Inventory`` asks of a row, asked before it is written down."""
+        hub = device if device.hub_id == device.device_id else self.device(device.hub_id)
+        on_a_hub = device.hub_id == NO_HUB or (hub is not None and hub.device_type is DeviceType.CHF)
+        is_hub = device.device_type is DeviceType.CHF
+        return on_a_hub and is_hub is (device.hub_id == device.device_id)
 
     def apply(self) -> tuple[Device, ...]:
         """The change has ended well: this is the inventory now. What changed."""

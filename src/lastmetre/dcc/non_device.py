@@ -183,16 +183,15 @@ class NonDevice:
         """SRV 12.2: a device that will be installed some day."""
         body = asked.request.body
         device_id, kind = _entity(body), DeviceType(_words(body, "DeviceType") or "")
-        if pending.device(device_id) is not None:
-            raise RequestRefused(NOTIFIED_ALREADY, "the device is in the inventory already")
+        gpf = _words(body, "AssociatedGPFDeviceID")
+        gpf_id = None if gpf is None or kind is not DeviceType.CHF else parse_entity(gpf)
+        if gpf_id == device_id or any(pending.device(each) for each in (device_id, gpf_id) if each is not None):
+            raise RequestRefused(NOTIFIED_ALREADY, "the device, or its Gas Proxy Function, is in the inventory already")
         device = Device(
             device_id, kind, DeviceStatus.PENDING, NEWEST_GBCS, device_id if kind is DeviceType.CHF else NO_HUB
         )
         pending.keep(_with_details(device, body))
-        gpf = _words(body, "AssociatedGPFDeviceID")
-        if kind is DeviceType.CHF and gpf is not None:
-            # A hub comes with its Gas Proxy Function.
-            gpf_id = parse_entity(gpf)
+        if gpf_id is not None:  # a hub comes with its Gas Proxy Function
             pending.keep(Device(gpf_id, DeviceType.GPF, DeviceStatus.PENDING, NEWEST_GBCS, device_id))
         return _done("device_notified", device)
 
