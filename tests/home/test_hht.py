@@ -7,7 +7,7 @@ import pytest
 from lastmetre.gbcs.axdr import OctetString
 from lastmetre.gbcs.dlms import Action, Obis
 from lastmetre.gbcs.message import Cra, parse_message
-from lastmetre.han import HandheldDevice
+from lastmetre.han import HandheldDevice, Joined, JoiningRadio, JoinStatus, NotJoined
 from lastmetre.han.node import ZclReceived
 from lastmetre.han.zcl import ZclFrame, parse_zcl
 from lastmetre.home.chf import HHT_LIFE_S
@@ -161,3 +161,60 @@ def test_the_tool_waits_for_each_answer_and_can_give_up() -> None:
     tool.give_up()
     assert tool.is_done
     assert tool.failed == [(0, "no answer while the tool waited"), (1, "no answer while the tool waited")]
+
+
+class AirVisit(FieldVisit):
+    """The terminal asks over the air: association, and the hub's answer."""
+
+    OTHER = bytes.fromhex("00005eef100000a8")
+
+    def __init__(self) -> None:
+        super().__init__()
+        known = {HHT: Neighbour(DeviceType.HHT, HHT_SHORT, KEY), self.OTHER: Neighbour(DeviceType.HHT, 0x7702, KEY)}
+        object.__setattr__(self.premises.parts, "terminals", known)
+
+    def asks(self, device_id: bytes) -> Joined | NotJoined:
+        """What the hub says to this radio."""
+        radio = JoiningRadio(device_id, PAN, CHF)
+        radio.tick(self.now)
+        (frame,) = radio.outgoing()
+        for heard in self.premises.medium.receive(frame, self.now):
+            self.premises.happened(heard, self.now, self.at)
+        self.premises.medium.settle(self.now)
+        answers = [told for answer in self.premises.medium.outgoing() for told in radio.receive(answer, self.now)]
+        assert len(answers) == 1
+        return answers[0]
+
+
+def test_a_terminal_joins_by_asking_over_the_air() -> None:
+    """Given its short address it speaks; its Commands are answered."""
+    visit = AirVisit()
+    assert visit.asks(HHT) == Joined(HHT_SHORT)
+    visit.tool.commands = (own.arm(9),)
+    visit.run(60)
+    assert visit.tool.is_done
+    assert visit.told.of("hub_terminal_joined")
+
+
+def test_the_hub_refuses_strangers_seconds_and_latecomers() -> None:
+    """Unknown: denied. Another while one is listed: at capacity. After the hour: denied. Each told with its reason."""
+    visit = AirVisit()
+    assert visit.asks(bytes.fromhex("00005eef100000ff")) == NotJoined(JoinStatus.DENIED)
+    assert visit.asks(HHT) == Joined(HHT_SHORT)
+    assert visit.asks(AirVisit.OTHER) == NotJoined(JoinStatus.AT_CAPACITY)
+    late = AirVisit()
+    late.now = float(JOIN_WINDOW_S)
+    assert late.asks(HHT) == NotJoined(JoinStatus.DENIED)
+    reasons = [values["reason"] for values in visit.told.of("hub_join_refused") + late.told.of("hub_join_refused")]
+    assert [str(reason).split()[0] for reason in reasons] == ["unknown", "another", "the"]
+
+
+def test_a_listed_terminal_that_was_switched_off_may_come_back() -> None:
+    """Within its eighteen hours and after the hour of joining: the same short address; after them no more."""
+    visit = AirVisit()
+    assert visit.asks(HHT) == Joined(HHT_SHORT)
+    visit.now = float(2 * JOIN_WINDOW_S)
+    assert visit.asks(HHT) == Joined(HHT_SHORT)
+    visit.now = float(HHT_LIFE_S)
+    visit.premises.tick(visit.now, visit.at)
+    assert visit.asks(HHT) == NotJoined(JoinStatus.DENIED)
