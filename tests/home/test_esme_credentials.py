@@ -15,6 +15,7 @@ from cryptography.hazmat.primitives.serialization import load_der_public_key
 from lastmetre.gbcs.asn1 import (
     KEY_USAGE_DIGITAL_SIGNATURE,
     KEY_USAGE_KEY_AGREEMENT,
+    KEY_USAGE_KEY_CERT_SIGN,
     TIME_NEVER,
     Asn1,
     CellId,
@@ -296,3 +297,68 @@ def test_an_unknown_party_gets_what_only_it_can_open() -> None:
     key = encryption_key(secret, device_id=own.ESME, counter=counter, recipient_id=stranger)
     inside, _end = decode_data(decrypt_attribute(data.elements[1].value, key, own.ESME))
     assert isinstance(inside, Structure)
+
+
+def root(key_number: int, *, signed_by: int | None = None) -> Certificate:
+    """A root of the new name, signed by itself, or by our old authority: then it is the link between them."""
+    key = ec.derive_private_key(key_number, ec.SECP256R1())
+    name = issuer_name("root", Role.ROOT)
+    issuer_key = key if signed_by is None else ec.derive_private_key(signed_by, ec.SECP256R1())
+    return make_certificate(
+        subject=name, public_key=key.public_key(), usage=Usage.CERT_SIGN,
+        issuer=name if signed_by is None else _NAME, issuer_key=issuer_key, serial_number=key_number,
+        not_before=dt.datetime(2026, 1, 1, tzinfo=dt.UTC), not_after=dt.datetime(2040, 1, 1, tzinfo=dt.UTC),
+    )  # fmt: skip
+
+
+ROOT_CELL = CellId(0, KEY_USAGE_KEY_CERT_SIGN)
+
+
+def root_update(counter: int, new: Certificate, *path: Certificate) -> bytes:
+    """CS02b, root by supplier."""
+    control = UpdateControl(0, counter, authorising_cell=_CELLS[DS])
+    value = UpdateCredentials(control, (Replacement(new.der, ROOT_CELL),), tuple(each.der for each in path))
+    head = GroupingHeader(Cra.COMMAND, counter, own.SUPPLIER, own.ESME, OtherInformation(0x0100))
+    return own.critical(head, encode_asn1(Asn1(value)))
+
+
+def test_a_linked_root_takes_the_old_one_s_place() -> None:
+    """After it, what the old authority issues is refused and what the new root issues is taken; restarted too."""
+    store = MemoryStore()
+    device = meter(store)
+    (response,) = device.receive(root_update(9, root(7001), root(7001, signed_by=5001)), NOW)
+    assert statuses(response) == [0]
+    again = meter(store)
+    (response,) = again.receive(update(10, {KA: certificate(KA)}), NOW)
+    assert statuses(response) == [10]
+    below = make_certificate(
+        subject=organisation_name("new", Role.SUPPLIER, own.SUPPLIER),
+        public_key=own.private_key(NEW_SUPPLIER, KA).public_key(), usage=Usage.KEY_AGREEMENT,
+        issuer=issuer_name("root", Role.ROOT),
+        issuer_key=ec.derive_private_key(7001, ec.SECP256R1()), serial_number=5,
+        not_before=dt.datetime(2026, 1, 1, tzinfo=dt.UTC), not_after=dt.datetime(2040, 1, 1, tzinfo=dt.UTC),
+    )  # fmt: skip
+    (response,) = again.receive(update(11, {KA: below}, path=(root(7001),)), NOW)
+    assert statuses(response) == [0]
+
+
+@pytest.mark.parametrize(
+    ("new", "path", "status"),
+    [
+        (lambda: root(7001), (), 10),
+        (lambda: root(7001), (lambda: root(7002, signed_by=5001),), 10),
+        (lambda: root(7001), (lambda: root(7001, signed_by=5002),), 10),
+        (lambda: root(7001, signed_by=5001), (lambda: root(7001, signed_by=5001),), 5),
+        (lambda: certificate(KA), (lambda: root(7001, signed_by=5001),), 5),
+    ],
+    ids=["no link", "a link to another key", "a link by a stranger", "not signed by itself", "no root"],
+)
+def test_a_root_without_its_link_changes_nothing(new: object, path: tuple[object, ...], status: int) -> None:
+    """The old authority stays, and the Response says why."""
+    device = meter()
+    command = root_update(9, new(), *(each() for each in path))  # type: ignore[operator]
+    (response,) = device.receive(command, NOW)
+    assert statuses(response) == [status]
+    assert device.state.authorities == ()
+    (response,) = device.receive(update(10, {KA: certificate(KA)}), NOW)
+    assert statuses(response) == [0]

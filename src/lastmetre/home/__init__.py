@@ -14,7 +14,8 @@ Events told by this room (``tell(name, ...)``; ids and messages as hex text):
 * meters: ``meter_command_accepted``, ``meter_command_refused`` (reason), ``meter_answered`` (message),
   ``meter_alerted`` (alert_code, message), ``supply_changed`` and ``valve_changed`` (before, after),
   ``balance_changed`` (before, after), ``meter_button_answered`` (use_case, done)
-* PPMID: ``ppmid_screen_changed`` (words), ``ppmid_command_accepted`` (use_case), ``ppmid_message_refused`` (reason)
+* PPMID: ``ppmid_screen_changed`` (words); PPMID and HCALCS: ``device_command_accepted`` (use_case),
+  ``device_command_refused`` (reason)
 * gas: ``gas_meter_slept`` (awake_ms, frames: how frugal a wake was), ``gas_reported`` (attributes: how many),
   ``gas_copy_changed`` (use_case, components: the proxy took them into the displays' copy)
 """

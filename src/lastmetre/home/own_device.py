@@ -47,7 +47,7 @@ class OwnState(OwnMemory):
     """What such a device remembers: the common fields, and what it refused."""
 
     security_log: tuple[tuple[int, str], ...] = ()
-    last_counter: int = 0
+    spoken: int = 0
     """The counter of the last Command it made itself (PCS01, PCS02)."""
 
 
@@ -65,7 +65,9 @@ class OwnDevice:
         partners: Mapping[bytes, Certificate] | None = None,
         faults: Mapping[int, int] | None = None,
         new_key: Callable[[], ec.EllipticCurvePrivateKey] = generate_key,
+        clock_set: bool = True,
     ) -> None:
+        self._clock_set = clock_set
         self._store = store
         self._tell = tell
         self._own = OwnCommands(identity, kind, new_key, faults or {}, dict(partners or {}))
@@ -118,7 +120,7 @@ class OwnDevice:
         identity, anchors = self._own.identity(self.state), self.trust_anchors
         counters = self.state.counters.with_accepted(accepted.role, accepted.use_case.lane, header.originator_counter)
         state, answer, succeeded, _event = self._own.execute(
-            replace(self.state, counters=counters), accepted, payload.value, now
+            replace(self.state, counters=counters), accepted, payload.value, now, clock_set=self._clock_set
         )
         content = encode_asn1(Asn1(answer))
         response = identity.response(accepted, content, date_time_from_unix(now), trust_anchors=anchors)
@@ -143,6 +145,11 @@ class OwnDevice:
         )
         return []
 
+    def next_counter(self) -> int:
+        """A counter for a Command of its own: kept before it is used, so that no restart brings it again."""
+        self._keep(replace(self.state, spoken=self.state.spoken + 1))
+        return self.state.spoken
+
     def _keep(self, state: OwnState) -> None:
         """Save first, then believe it."""
         self._store.save(encode_state(state))
@@ -162,7 +169,7 @@ def encode_state(state: OwnState) -> bytes:
         "version": STATE_VERSION,
         "own": own_to_store(state),
         "security_log": state.security_log,
-        "last_counter": state.last_counter,
+        "spoken": state.spoken,
     }
     return json.dumps(raw).encode()
 
@@ -173,4 +180,4 @@ def decode_state(data: bytes) -> OwnState:
     if raw["version"] != STATE_VERSION:
         raise ValueError(f"device state version {raw['version']} is not {STATE_VERSION}")
     log = tuple((at, reason) for at, reason in raw["security_log"])
-    return OwnState(security_log=log, last_counter=raw["last_counter"], **own_from_store(raw["own"]))
+    return OwnState(security_log=log, spoken=raw["spoken"], **own_from_store(raw["own"]))

@@ -6,20 +6,19 @@ through it, this one inside the home's process. Rules (reference: han 2.5; gbcs-
 * Electricity is plain Smart Energy: a code (PECS01), emergency credit (PECS02), supply on (PECS03); a status answers.
 * Gas is GBCS: PCS01 and PCS02, under keys shared with the gas meter and a counter that is saved before anything leaves.
   The Response is believed by its MAC; it may come half an hour later.
-* Of Commands to itself it executes CS08, its firmware version; acceptance is the library's.
+* Of Commands to itself it executes what every such device does (``own_device``): joins (CS03, CS04, CS07), credentials,
+  its firmware version (CS08). It has no clock that a certificate could be judged by (DESIGN CHOICE). A gas meter it was
+  joined with by method C is its partner from then on, and no longer once it was parted from.
 * What the screen shows of balances it is told by the home: reading display attributes is not modelled (DESIGN CHOICE).
 """
 
 from __future__ import annotations
 
-import json
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from lastmetre.gbcs.acceptance import Accepted, Refused, accept_command
-from lastmetre.gbcs.asn1 import Asn1, FirmwareVersion, encode_asn1
-from lastmetre.gbcs.catalogue import Role, use_case_by_name
-from lastmetre.gbcs.counters import CounterState
+from lastmetre.gbcs.asn1 import DeviceType
+from lastmetre.gbcs.catalogue import use_case_by_name
 from lastmetre.gbcs.errors import GbcsDecodeError
 from lastmetre.gbcs.gbz import Component, Gbz, encode_gbz
 from lastmetre.gbcs.message import Cra, GroupingHeader, OtherInformation, parse_message
@@ -35,31 +34,22 @@ from lastmetre.han import (
     ZseAnswered,
     ZseFailed,
 )
+from lastmetre.home.own_device import OwnDevice, OwnState, decode_state
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from cryptography.hazmat.primitives.asymmetric import ec
-
     from lastmetre.gbcs.certificates import Certificate
-    from lastmetre.gbcs.keys import KeyUse, SharedSecret
     from lastmetre.han import Device, Event, ZseCommand
     from lastmetre.home.identity import DeviceIdentity
     from lastmetre.home.ports import DeviceStore, Tell
 
-STATE_VERSION: Final = 1
-SUPPORTED: Final = frozenset({use_case_by_name("CS08").message_code})
+
+__all__ = ["Partners", "Ppmid", "decode_state"]
+
 _CLIENT_TO_SERVER: Final = 0x01
 _IN_HOME_DISPLAY: Final = 0x02
-
-
-@dataclass(frozen=True, slots=True)
-class PpmidState:
-    """What it remembers: whom it heard, under which counter it spoke, and its firmware."""
-
-    counters: CounterState = field(default_factory=CounterState)
-    spoken: int = 0
-    firmware_version: bytes = b"\x00\x00\x00\x01"
+FUELS: Final = ("electricity", "gas")
+SHOWN: Final = ("supply", "balance", "emergency_credit", "message", "supplier", "volume_litres")
+"""What of a meter's display the screen repeats; a balance behind a privacy PIN is not among it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,42 +64,29 @@ class Partners:
 class Ppmid:
     """One PPMID. Its radio is driven by the home; ``happened`` takes the radio's events."""
 
-    device_type = "PPMID"
-    supported = SUPPORTED
-
     def __init__(
         self, identity: DeviceIdentity, radio: Device, partners: Partners, store: DeviceStore, tell: Tell
     ) -> None:
-        self._identity = identity
         self.radio: Final = radio
         self._partners = partners
-        self._store = store
         self._tell = tell
-        saved = store.load()
-        self.state = decode_state(saved) if saved is not None else PpmidState()
+        made_with = {} if partners.gas is None or partners.gsme_id is None else {partners.gsme_id: partners.gas}
+        self._own = OwnDevice(
+            DeviceType.PPMID, identity, store, tell, new=OwnState(), partners=made_with, clock_set=False
+        )
         self._asked: dict[int, str] = {}
         self._said = "ready"
-
-    # --- what acceptance asks of a device ---
+        self._meters: dict[str, dict[str, str | int]] = {}
 
     @property
     def entity_id(self) -> bytes:
         """The PPMID's identifier."""
-        return self._identity.entity_id
+        return self._own.entity_id
 
     @property
-    def trust_anchors(self) -> Mapping[tuple[Role, KeyUse], Certificate]:
-        """The certificates it holds."""
-        return self._identity.trust_anchors
-
-    @property
-    def counters(self) -> CounterState:
-        """What it accepted before."""
-        return self.state.counters
-
-    def agree(self, public_key: ec.EllipticCurvePublicKey) -> SharedSecret:
-        """A secret with another party."""
-        return self._identity.agree(public_key)
+    def state(self) -> OwnState:
+        """What it remembers."""
+        return self._own.state
 
     # --- its buttons ---
 
@@ -137,22 +114,38 @@ class Ppmid:
         """The line the customer reads about what was done last."""
         return self._said
 
+    def told(self, fuel: str, shown: dict[str, str | int]) -> None:
+        """What a meter's own display shows, for the screen."""
+        self._meters[fuel] = dict(shown)
+
+    def model(self) -> dict[str, object]:
+        """The whole screen: by fuel the balance, the supply and the supplier's message; and the last line."""
+        screen: dict[str, object] = {"said": self._said, "waiting": sorted(self._asked.values())}
+        for fuel, shown in self._meters.items():
+            screen[fuel] = {name: value for name, value in shown.items() if name in SHOWN}
+        return screen
+
     def _ask(self, command: ZseCommand, what: str, now: float) -> None:
         self._asked[self.radio.send_zse(self._partners.esme_id, command, now)] = what
         self._show(f"electricity: {what} sent")
 
+    def _gas_meter(self) -> tuple[bytes, Certificate] | None:
+        """The gas meter it is joined with now."""
+        held = self._own.partners
+        known = self._partners.gsme_id
+        gas_id = known if known in held else next(iter(held), None)
+        return None if gas_id is None else (gas_id, held[gas_id])
+
     def _to_gas(self, name: str, body: ZclCommand, now: float) -> None:
-        partners = self._partners
-        if partners.gas is None or partners.gsme_id is None:
+        partner = self._gas_meter()
+        if partner is None:
             self._show("gas: no meter is joined")
             return
-        self._keep(replace(self.state, spoken=self.state.spoken + 1))
+        gas_id, certificate = partner
         code = use_case_by_name(name).message_code
-        header = GroupingHeader(
-            Cra.COMMAND, self.state.spoken, self.entity_id, partners.gsme_id, OtherInformation(code)
-        )
+        header = GroupingHeader(Cra.COMMAND, self._own.next_counter(), self.entity_id, gas_id, OtherInformation(code))
         content = encode_gbz(Gbz((Component(body.cluster, _CLIENT_TO_SERVER, 0, body),)))
-        message = seal(unsigned_df(header, content), self.agree(partners.gas.public_key))
+        message = seal(unsigned_df(header, content), self._own.agree(certificate.public_key))
         self.radio.send(message, now)
         self._show(f"gas: {name} sent, wait for the meter to wake")
 
@@ -174,29 +167,22 @@ class Ppmid:
                 pass
 
     def _received(self, data: bytes, now: float) -> None:
-        verdict = accept_command(data, self)
-        if isinstance(verdict, Accepted):
-            self._execute(verdict, now)
-        elif isinstance(verdict, Refused) and not self._is_from_gas_meter(data):
-            self._tell("ppmid_message_refused", device_id=self.entity_id.hex(), reason=verdict.reason.words)
-
-    def _execute(self, accepted: Accepted, now: float) -> None:
-        counter = accepted.message.header.originator_counter
-        counters = self.state.counters.with_accepted(accepted.role, accepted.use_case.lane, counter)
-        self._keep(replace(self.state, counters=counters))
-        content = encode_asn1(Asn1(FirmwareVersion(self.state.firmware_version, 0)))
-        self.radio.send(self._identity.response(accepted, content, b""), now)
-        self._tell("ppmid_command_accepted", device_id=self.entity_id.hex(), use_case=accepted.use_case.name)
+        if self._is_from_gas_meter(data):
+            return
+        for answer in self._own.receive(data, int(now)):
+            self.radio.send(answer, now)
 
     def _is_from_gas_meter(self, data: bytes) -> bool:
         """Take a Response of the gas meter to this PPMID; false for anything else, and for a forged one."""
-        gas = self._partners.gas
+        partner = self._gas_meter()
         try:
             message = parse_message(data)
             header = message.header
-            if gas is None or header.cra is not Cra.RESPONSE or header.business_originator_id != self._partners.gsme_id:
+            if partner is None or header.cra is not Cra.RESPONSE or header.business_originator_id != partner[0]:
                 return False
-            verify_mac(message, self.agree(gas.public_key))
+            if header.business_target_id != self.entity_id:
+                return False
+            verify_mac(message, self._own.agree(partner[1].public_key))
             payload = decode_payload(header.message_code, Cra.RESPONSE, message.content)
         except (GbcsDecodeError, CryptoRefused):
             return False
@@ -209,27 +195,3 @@ class Ppmid:
     def _show(self, words: str) -> None:
         self._said = words
         self._tell("ppmid_screen_changed", device_id=self.entity_id.hex(), words=words)
-
-    def _keep(self, state: PpmidState) -> None:
-        self._store.save(encode_state(state))
-        self.state = state
-
-
-def encode_state(state: PpmidState) -> bytes:
-    """JSON, versioned."""
-    raw = {
-        "version": STATE_VERSION,
-        "counters": {role.name: counter for role, counter in state.counters.ordinary},
-        "spoken": state.spoken,
-        "firmware_version": state.firmware_version.hex(),
-    }
-    return json.dumps(raw).encode()
-
-
-def decode_state(data: bytes) -> PpmidState:
-    """Back from the store; raises ``ValueError`` for a form this version does not know."""
-    raw = json.loads(data)
-    if raw["version"] != STATE_VERSION:
-        raise ValueError(f"PPMID state version {raw['version']} is not {STATE_VERSION}")
-    marks = tuple(sorted((Role[name], counter) for name, counter in raw["counters"].items()))
-    return PpmidState(CounterState(marks), raw["spoken"], bytes.fromhex(raw["firmware_version"]))

@@ -185,6 +185,10 @@ class Premises:
             self._from_chf(self.parts.desk.tick(now, at), now, at)
         if self.parts.chf is not None:
             self._let_join(self.parts.chf, at)
+        if self.parts.ppmid is not None:
+            self.parts.ppmid.told("electricity", self.meter.display())
+            if self.parts.gas is not None:
+                self.parts.ppmid.told("gas", self.parts.gas.meter.display())
         self.hub.expire(at)
         self._notify(at)
 
