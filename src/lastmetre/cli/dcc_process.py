@@ -24,11 +24,12 @@ from lastmetre.dcc.permits import Permits
 from lastmetre.dcc.wan_model import ModelledWan
 from lastmetre.gbcs.certificates import Certificate, CertificateRefused, parse_certificate
 from lastmetre.gbcs.keys import KeyUse
+from lastmetre.links.dsp_store_permits import PostgresPermitStore
 from lastmetre.links.duis_http import ReceiveResponseClient, create_dsp_app
+from lastmetre.links.duis_schema import violations_by
 from lastmetre.links.http_server import serve
 from lastmetre.links.keystore import KeyStoreError
 from lastmetre.links.permit_http import add_permit_route
-from lastmetre.links.permit_store import PermitStoreError, SqlitePermitStore
 from lastmetre.links.tls import client_context, server_context
 from lastmetre.links.wan import WanGateway
 
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from lastmetre.dcc.ports import DspStore, Users, WanDoor
+    from lastmetre.links.dsp_store import PostgresDspStore
     from lastmetre.links.keystore import Keyring
 
 __all__ = ["DccSettings", "run_dcc"]
@@ -64,9 +66,9 @@ async def run_dcc(settings: DccSettings, ending: asyncio.Event) -> None:
             dsp = _dsp(settings, keyring, store, wan, users)
         await gateway.start(settings.wan_host, settings.wan_port)
         stack.push_async_callback(gateway.close)
-        app = create_dsp_app(dsp)
-        if settings.permits is not None:
-            add_permit_route(app, _permits(settings, dsp, store, stack))
+        app = create_dsp_app(dsp, violations_by(settings.duis_schema))
+        if settings.permits:
+            add_permit_route(app, _permits(dsp, store))
         served = await stack.enter_async_context(
             serve(app, settings.duis_host, settings.duis_port, server_context(*tls))
         )
@@ -108,15 +110,15 @@ def _dsp(settings: DccSettings, keyring: Keyring, store: DspStore, wan: WanDoor,
     )
 
 
-def _permits(settings: DccSettings, dsp: Dsp, store: DspStore, stack: contextlib.AsyncExitStack) -> Permits:
+def _permits(dsp: Dsp, store: PostgresDspStore) -> Permits:
     """The maker of relay permits, beside DUIS."""
-    assert settings.permits is not None
-    try:
-        memory = stack.enter_context(SqlitePermitStore(Path(settings.permits)))
-    except PermitStoreError as error:
-        raise ProblemError(str(error)) from error
     return Permits(
-        broker=dsp.broker, inventory=lambda: dsp.inventory, commands=store, store=memory, tell=tell_line, clock=_now
+        broker=dsp.broker,
+        inventory=lambda: dsp.inventory,
+        commands=store,
+        store=PostgresPermitStore(store),
+        tell=tell_line,
+        clock=_now,
     )
 
 

@@ -12,7 +12,7 @@ TOML (paths are taken from the working directory; ids are 16 hexadecimal digits)
     issuers = ["issuing-organisations.pem"]
     duis_port = 9080                     # 0 takes any free port; the ready event tells which
     wan_port = 9081
-    permits = "dcc/permits.sqlite"       # serials of relay permits; leave it out, and none are made
+    permits = true                       # makes relay permits too (docs/permits.md); the default is not to
 
     [tls]
     ca = "smki/tls/ca.pem"
@@ -188,9 +188,11 @@ class DccSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     passphrase_file: str | None = None
     database_folder: str | None = None
     database_owner_url: str | None = None
-    permits: str | None = None
-    """A file where the serials of relay permits are kept; without it none are made."""
+    permits: bool = False
+    """Whether relay permits are made."""
     hsm: HsmSettings | None = None
+    duis_schema: str | None = None
+    """A folder with the official DUIS schema: requests are validated against it too."""
 
 
 def inventory_of(settings: DccSettings) -> Inventory:

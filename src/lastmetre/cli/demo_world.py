@@ -333,7 +333,7 @@ class World:
             "keys": str(smki.party("dcc") / "keys"),
             "duis_port": self._ports["duis"],
             "wan_port": self._ports["wan"],
-            **({"permits": str(self.out / "state" / "dcc" / "permits.sqlite")} if self.policy == "permit" else {}),
+            **({"permits": True} if self.policy == "permit" else {}),
             "tls": self._tls(smki, "dcc"),
             "user": [
                 {

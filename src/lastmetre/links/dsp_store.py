@@ -113,10 +113,16 @@ class PostgresDspStore:
     @contextlib.contextmanager
     def change(self) -> Iterator[PostgresDspChange]:
         """One transaction; raises ``DspStoreError`` when the database is lost in it, and nothing of it holds."""
+        with self.transaction() as connection:
+            yield PostgresDspChange(connection)
+
+    @contextlib.contextmanager
+    def transaction(self) -> Iterator[Connection]:
+        """The connection inside one transaction, for what else the DSP keeps here (``dsp_store_permits``)."""
         connection = self._open()
         try:
             with connection.transaction():
-                yield PostgresDspChange(connection)
+                yield connection
         except psycopg.OperationalError as error:
             raise DspStoreError(f"the DSP's store was lost: {str(error).strip()}") from error
 
