@@ -21,6 +21,7 @@ from lastmetre.supplier.desk import OrderDesk
 from lastmetre.supplier.errors import DspUnreachable
 from lastmetre.supplier.keys import SupplierKeys
 from lastmetre.supplier.orders import Order, Road
+from lastmetre.supplier.queue_memory import Jobs
 from lastmetre.supplier.roads import Device, RoadPolicy, WanCoverage
 from lastmetre.supplier.store_memory import MemoryOrderStore
 from lastmetre.supplier.worker import Worker
@@ -135,7 +136,8 @@ class SupplierWorld:
     def __init__(self, path: Path, store: OrderStore | None = None, policy: RoadPolicy | None = None) -> None:
         self.clock = HandClock()
         self.told = own.Told()
-        self.store = store or MemoryOrderStore()
+        self.jobs = Jobs()
+        self.store = store or MemoryOrderStore(self.jobs)
         self.dsp = dsp_world.World(path)
         self.wire = DspWire(self.dsp, self.clock)
         self.meters: dict[bytes, Esme] = {entity: own.meter(entity_id=entity) for entity in (ESME, OTHER_ESME)}

@@ -77,7 +77,8 @@ class Place:
         registrations = f'registrations = [{{ role = "IS", user = "{SUPPLIER.hex()}" }}]'
         return f"""
 acb_id = "{BROKER.hex()}"
-store = "{self.directory / "dsp.sqlite"}"
+database = "embedded"
+database_folder = "{self.store}"
 duis_port = {self.ports["duis"]}
 {self._tls_table("dcc")}
 [[user]]

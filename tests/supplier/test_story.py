@@ -20,6 +20,7 @@ from lastmetre.relay import ReceiptKind, RelayDecodeError, decode_envelope
 from lastmetre.supplier import audit, preparation
 from lastmetre.supplier.errors import KeyReused, OrderRefused, TooLate
 from lastmetre.supplier.orders import AttemptState, Return, Road, State
+from lastmetre.supplier.queue_memory import MemoryQueue
 from lastmetre.supplier.roads import WanCoverage
 from lastmetre.supplier.views import order_view
 from tests import dsp_world
@@ -678,7 +679,9 @@ def test_the_loop_wakes_by_itself(world: SupplierWorld) -> None:
     """Many orders placed while it runs: each is moved on in its turn without being asked."""
 
     async def story() -> None:
-        loop = asyncio.create_task(world.worker.run())
+        queue = MemoryQueue(world.jobs, lambda: world.clock.ms / 1000)
+        world.worker.attach(queue)
+        loop = asyncio.create_task(queue.run())
         first = await world.place("arm_supply")
         rest = [await world.place("read_meter_balance") for _ in range(5)]
         for expected in (first, *rest):

@@ -140,7 +140,7 @@ def test_it_survives_a_restart_between_its_steps(tmp_path: Path) -> None:
 
     async def tell(world: SupplierWorld) -> None:
         order_id, _ = await at_large(world)
-        change, world.store.change = world.store.change, _dies  # type: ignore[method-assign,assignment]
+        change, world.store.change = world.store.change, _dies  # type: ignore[method-assign]
         with pytest.raises(ConnectionError):
             await world.desk.supersede(order_id, {})
         world.store.change = change  # type: ignore[method-assign]
@@ -152,7 +152,7 @@ def test_it_survives_a_restart_between_its_steps(tmp_path: Path) -> None:
     story(tmp_path, tell)
 
 
-async def _dies(*_: object) -> None:
+async def _dies(*_: object, **__: object) -> None:
     raise ConnectionError("the database is gone")
 
 

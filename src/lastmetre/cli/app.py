@@ -14,6 +14,7 @@ from lastmetre.cli import app_duis, dcc_commands, hht_command, hsm_commands, ord
 from lastmetre.cli.audit_commands import audit
 from lastmetre.cli.bench import bench
 from lastmetre.cli.capture_command import capture
+from lastmetre.cli.policy_commands import policy
 from lastmetre.cli.problems import EXIT_USAGE, ProblemError
 
 app = typer.Typer(
@@ -32,6 +33,7 @@ app_duis.register(app, conformance)
 app.add_typer(bench, name="bench")
 app.add_typer(capture, name="capture")
 app.add_typer(audit, name="audit")
+app.add_typer(policy, name="policy")
 order_commands.register(app)
 dcc_commands.register(app)
 hsm_commands.register(app)
@@ -43,6 +45,7 @@ Keys = Annotated[Path, typer.Option(help="Private keys: a directory of PEM files
 Certificates = Annotated[Path, typer.Option(help="A directory of certificates, or a test SMKI.")]
 Passphrase = Annotated[Path | None, typer.Option("--passphrase-file", help="Holds the passphrase of encrypted keys.")]
 Config = Annotated[Path, typer.Option("--config", help="Settings file (TOML).", exists=True, dir_okay=False)]
+Role = Annotated[str, typer.Option(help="all, api or worker: which part of the service this process is.")]
 
 
 def run() -> None:
@@ -147,12 +150,16 @@ def conformance_devices(
 
 
 @serve.command("supplier")
-def serve_supplier(config: Config) -> None:
-    """Run the supplier's delivery service."""
+def serve_supplier(config: Config, role: Role = "all") -> None:
+    """Run the supplier's delivery service: its API and its worker as two processes, or one of them alone."""
+    from functools import partial
+
     from lastmetre.cli.processes import run_process
     from lastmetre.cli.supplier_process import SupplierSettings, run_supplier
 
-    run_process(config, SupplierSettings, run_supplier)
+    if role not in {"all", "api", "worker"}:
+        raise ProblemError(f"there is no role {role}; there are api, worker and all")
+    run_process(config, SupplierSettings, partial(run_supplier, role=role, config=config))
 
 
 @serve.command("dcc")

@@ -34,6 +34,7 @@ Settings, in TOML (paths are taken from the working directory; ids are 16 hexade
     kind = "https"                       # agents poll us; or "mqtt"
     port = 9443                          # https: where we listen; mqtt: the broker's port
     # host = "127.0.0.1"                 # mqtt: the broker's name
+    # [bearer.also]                      # the other kind beside it, for agents that move between them
 
     [[device]]
     device_id = "00005eef100000a0"
@@ -45,6 +46,7 @@ Settings, in TOML (paths are taken from the working directory; ids are 16 hexade
     permits = false                      # true where the hub wants relay permits (its policy is "permit")
 
     [policy]                             # all optional
+    file = "roads.toml"                  # see lastmetre policy check; these count more than what it says
     redeliver_after_s = 5
     resend_after_s = 5
     resend_max_s = 300
@@ -56,9 +58,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import datetime as dt
+import os
 import random
 import time
 import uuid
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -69,14 +73,17 @@ from lastmetre.cli.passphrases import read_passphrase
 from lastmetre.cli.problems import ProblemError
 from lastmetre.cli.processes import tell_line
 from lastmetre.cli.settings import LOOPBACK, EntityId, Port, TlsFiles
+from lastmetre.cli.supplier_roles import ALL, die_with_starter, end_with_starter, ports_before, run_parts
 from lastmetre.links.bearer_https import create_bearer_app
 from lastmetre.links.counter_marks import CounterMarksError, FileMarks
 from lastmetre.links.duis_http import DspClient, DuisLinkError, DuisRefused, create_receive_response_app
+from lastmetre.links.duis_schema import violations_by
 from lastmetre.links.http_server import serve
 from lastmetre.links.keystore import Keyring, KeyStoreError
 from lastmetre.links.order_store import open_store, prepare_schema
 from lastmetre.links.permit_http import PermitClient
 from lastmetre.links.postgres import DatabaseUrls, EmbeddedPostgres
+from lastmetre.links.queue_pg import open_queue, prepare_queue
 from lastmetre.links.relay_cose import RelayKeyError, SealedOutbox, SupplierSide, load_agents, load_relay_key
 from lastmetre.links.supplier_api import create_supplier_api
 from lastmetre.links.tls import client_context, server_context
@@ -84,9 +91,17 @@ from lastmetre.supplier.clock import AHEAD_MAX_S, SteadyClock, check_start
 from lastmetre.supplier.counter_marks import Counters, open_counters
 from lastmetre.supplier.delivery import Delivery
 from lastmetre.supplier.desk import OrderDesk
-from lastmetre.supplier.errors import ClockBehind, CountersBehind, DspUnreachable, DspWillNotRead, SupplierError
+from lastmetre.supplier.errors import (
+    ClockBehind,
+    CountersBehind,
+    DspUnreachable,
+    DspWillNotRead,
+    PolicyRefused,
+    SupplierError,
+)
 from lastmetre.supplier.keys import SupplierKeys
 from lastmetre.supplier.permits import PermitDesk
+from lastmetre.supplier.policy import default_policy, read_policy
 from lastmetre.supplier.roads import Device, RoadPolicy, WanCoverage
 from lastmetre.supplier.worker import Worker
 
@@ -95,6 +110,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from lastmetre.links.order_store import PostgresOrderStore
+    from lastmetre.links.queue_pg import PgQueue
 
 Seconds = Annotated[int, msgspec.Meta(ge=1)]
 Token = Annotated[str, msgspec.Meta(min_length=16)]
@@ -129,6 +145,8 @@ class DuisSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     url: str
     receive_host: str = LOOPBACK
     receive_port: Port = 0
+    duis_schema: str | None = None
+    """A folder with the official DUIS schema: what the DSP sends is validated against it too."""
 
 
 class BearerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -137,6 +155,7 @@ class BearerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     kind: Literal["https", "mqtt"] = "https"
     host: str = LOOPBACK
     port: Port = 0
+    also: BearerSettings | None = None
 
 
 class DeviceRow(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -149,17 +168,19 @@ class DeviceRow(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     type: str = "ESME"
     gbcs_version: str = "4.3"
     priority_services: bool = False
+    vendor: str = ""
     permits: bool = False
     """Whether its hub wants relay permits (policy ``permit``)."""
 
 
 class PolicySettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """How roads are used (``supplier.roads.RoadPolicy``)."""
+    """How roads are used: a policy file (``lastmetre policy check``), and single settings that count more."""
 
-    redeliver_after_s: Seconds = RoadPolicy().redeliver_after_s
-    resend_after_s: Seconds = RoadPolicy().resend_after_s
-    resend_max_s: Seconds = RoadPolicy().resend_max_s
-    return_responses: bool = RoadPolicy().return_responses
+    file: str | None = None
+    redeliver_after_s: Seconds | None = None
+    resend_after_s: Seconds | None = None
+    resend_max_s: Seconds | None = None
+    return_responses: bool | None = None
 
 
 class SupplierSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -219,39 +240,104 @@ class Dsp:
             raise DspWillNotRead(str(error)) from error
 
 
-async def run_supplier(settings: SupplierSettings, ending: asyncio.Event) -> None:
-    """Run the delivery service until ``ending`` is set; a fault of its worker ends it, for its starter to see."""
-    passphrase = read_passphrase(settings.passphrase_file)
-    tls = settings.tls.opened_with(passphrase)
-    policy = RoadPolicy(**msgspec.structs.asdict(settings.policy))
-    keys, devices = _keys(settings), _devices(settings)
+async def run_supplier(
+    settings: SupplierSettings, ending: asyncio.Event, *, role: str = ALL, config: Path | None = None
+) -> None:
+    """Run the delivery service, or one part of it, until ``ending`` is set; a fault ends it, for its starter to see."""
+    if role == ALL:
+        assert config is not None, "the parts read the settings themselves"
+        _keys(settings), _devices(settings), _policy(settings.policy)  # what is wrong is said once, before they start
+        await run_parts(config, ending)
+        return
     async with contextlib.AsyncExitStack() as stack:
-        store = await stack.enter_async_context(_store(settings.store))
-        clock = await _steady_clock(store, settings.clock_ahead_max_s)
-        client = await stack.enter_async_context(DspClient(settings.duis.url, client_context(*tls)))
-        common: dict[str, Any] = {  # Any: the parts all three need, by name
-            "store": store, "keys": keys, "devices": devices, "clock": clock, "tell": tell_line,
-        }  # fmt: skip
-        counters = await _counters(settings, store, stack)
-        wanted = any(device.permits for device in devices.values())
-        permits = await _permits(settings, tls, stack) if wanted else None
-        delivery = Delivery(policy=policy, permits=permits, **common)
-        worker = Worker(policy=policy, dsp=Dsp(client), counters=counters, **common)
-        desk = OrderDesk(new_id=lambda: uuid.uuid4().hex, counters=counters, **common)
-
-        api = create_supplier_api(desk, settings.api.token)
-        served_api = await stack.enter_async_context(serve(api, settings.api.host, settings.api.port, None))
-        receive = create_receive_response_app(delivery.receive_response)
-        duis = settings.duis
-        served_duis = await stack.enter_async_context(
-            serve(receive, duis.receive_host, duis.receive_port, server_context(*tls))
-        )
-        running: list[Coroutine[Any, Any, None]] = [worker.run()]
-        bearer_port = await _bearer(settings, delivery, tls, stack, running)
-        tell_line(
-            "ready", party="supplier", api_port=served_api.port, receive_port=served_duis.port, bearer_port=bearer_port
-        )
+        part = await _open_part(settings, stack)
+        die_with_starter()
+        running = [end_with_starter(ending)]
+        facts = await (_api_part if role == "api" else _worker_part)(settings, part, stack, running)
+        tell_line("ready", party="supplier", role=role, pid=os.getpid(), **facts)
         await _until_ending(running, ending)
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """What every part of the service needs."""
+
+    store: PostgresOrderStore
+    queue: PgQueue
+    counters: Counters
+    clock: SteadyClock
+    keys: SupplierKeys
+    devices: dict[bytes, Device]
+    policy: RoadPolicy
+    tls: tuple[Path, Path, Path, bytes | None]
+
+    @property
+    def common(self) -> dict[str, Any]:
+        """What desk, delivery and worker take by the same names."""
+        return {
+            "store": self.store, "keys": self.keys, "devices": self.devices, "clock": self.clock,
+            "policy": self.policy, "tell": tell_line,
+        }  # fmt: skip
+
+
+async def _open_part(settings: SupplierSettings, stack: contextlib.AsyncExitStack) -> _Part:
+    tls = settings.tls.opened_with(read_passphrase(settings.passphrase_file))
+    keys, devices, policy = _keys(settings), _devices(settings), _policy(settings.policy)
+    store, queue = await stack.enter_async_context(_store(settings.store))
+    clock = await _steady_clock(store, settings.clock_ahead_max_s)
+    counters = await _counters(settings, store, stack)
+    return _Part(store, queue, counters, clock, keys, devices, policy, tls)
+
+
+async def _api_part(
+    settings: SupplierSettings,
+    part: _Part,
+    stack: contextlib.AsyncExitStack,
+    running: list[Coroutine[Any, Any, None]],
+) -> dict[str, int]:
+    """Everything that others call: the API, Receive Response, the agents' bearer."""
+    wanted = any(device.permits for device in part.devices.values())
+    permits = await _permits(settings, part.tls, stack) if wanted else None
+    delivery = Delivery(permits=permits, **part.common)
+    desk = OrderDesk(new_id=lambda: uuid.uuid4().hex, counters=part.counters, **part.common)
+    before = ports_before()
+    api = create_supplier_api(desk, settings.api.token)
+    api_port = before.get("api_port", settings.api.port)
+    served_api = await stack.enter_async_context(serve(api, settings.api.host, api_port, None))
+    duis = settings.duis
+    receive = create_receive_response_app(delivery.receive_response, violations_by(duis.duis_schema))
+    receive_port = before.get("receive_port", duis.receive_port)
+    served_duis = await stack.enter_async_context(
+        serve(receive, duis.receive_host, receive_port, server_context(*part.tls))
+    )
+    bearer_port = await _bearer(settings, delivery, part.tls, stack, running)
+    return {"api_port": served_api.port, "receive_port": served_duis.port, "bearer_port": bearer_port}
+
+
+async def _worker_part(
+    settings: SupplierSettings,
+    part: _Part,
+    stack: contextlib.AsyncExitStack,
+    running: list[Coroutine[Any, Any, None]],
+) -> dict[str, int]:
+    """What moves orders on: as many of these as the load wants, on any machine that reaches the database."""
+    client = await stack.enter_async_context(DspClient(settings.duis.url, client_context(*part.tls)))
+    worker = Worker(dsp=Dsp(client), counters=part.counters, random=random.random, **part.common)
+    worker.attach(part.queue)
+    running.append(part.queue.run())
+    return {}
+
+
+def _policy(settings: PolicySettings) -> RoadPolicy:
+    """The policy file's, or the one that comes along; single settings beside it count more."""
+    try:
+        policy = default_policy() if settings.file is None else read_policy(Path(settings.file).read_text("utf-8"))
+    except OSError as error:
+        raise ProblemError(f"cannot read the road policy {settings.file}: {error.strerror}") from error
+    except PolicyRefused as error:
+        raise ProblemError(f"the road policy {settings.file} is not taken: {error}") from error
+    single = {name: value for name, value in msgspec.structs.asdict(settings).items() if name != "file"}
+    return replace(policy, **{name: value for name, value in single.items() if value is not None})
 
 
 async def _permits(
@@ -292,20 +378,26 @@ async def _bearer(
     stack: contextlib.AsyncExitStack,
     running: list[Coroutine[Any, Any, None]],
 ) -> int:
-    """Opens the way to the agents; its port, ours or the broker's."""
-    bearer = settings.bearer
+    """Opens the ways to the agents; the port of the first, ours or the broker's."""
     agents = sorted({bytes.fromhex(row.agent_id) for row in settings.device if row.agent_id is not None})
     outbox = SealedOutbox(delivery, _relay_side(settings, agents), tell_line)
-    if bearer.kind == "https":
-        app = create_bearer_app(outbox)
-        served = await stack.enter_async_context(serve(app, bearer.host, bearer.port, server_context(*tls)))
-        return served.port
-    from lastmetre.links.bearer_mqtt import MqttHeadEnd
+    ports: list[int] = []
+    bearer: BearerSettings | None = settings.bearer
+    while bearer is not None:
+        if bearer.kind == "https":
+            app = create_bearer_app(outbox)
+            port = bearer.port if ports else ports_before().get("bearer_port", bearer.port)
+            served = await stack.enter_async_context(serve(app, bearer.host, port, server_context(*tls)))
+            ports.append(served.port)
+        else:
+            from lastmetre.links.bearer_mqtt import MqttHeadEnd
 
-    head_end_id = bytes.fromhex(settings.entity_id)
-    head_end = MqttHeadEnd(bearer.host, bearer.port, client_context(*tls), head_end_id, outbox, agents, random.random)
-    running.append(head_end.run())
-    return bearer.port
+            us, context = bytes.fromhex(settings.entity_id), client_context(*tls)
+            head_end = MqttHeadEnd(bearer.host, bearer.port, context, us, outbox, agents, random.random)
+            running.append(head_end.run())
+            ports.append(bearer.port)
+        bearer = bearer.also
+    return ports[0]
 
 
 def _relay_side(settings: SupplierSettings, agents: list[bytes]) -> SupplierSide:
@@ -333,8 +425,8 @@ async def _until_ending(running: list[Coroutine[Any, Any, None]], ending: asynci
 
 
 @contextlib.asynccontextmanager
-async def _store(settings: StoreSettings) -> AsyncIterator[PostgresOrderStore]:
-    """The store, its schema up to date. An embedded server that we started is stopped again."""
+async def _store(settings: StoreSettings) -> AsyncIterator[tuple[PostgresOrderStore, PgQueue]]:
+    """The store and its queue, their schemas up to date. An embedded server stops with the last who uses it."""
     server = None
     if settings.folder is not None and settings.owner_url is None and settings.application_url is None:
         server = EmbeddedPostgres(Path(settings.folder))
@@ -348,8 +440,9 @@ async def _store(settings: StoreSettings) -> AsyncIterator[PostgresOrderStore]:
         if not role:
             raise ProblemError("[store] application_url must name its role: postgresql://ROLE:PASSWORD@HOST/DATABASE")
         await asyncio.to_thread(prepare_schema, urls.owner, str(role))
-        async with open_store(urls.application) as store:
-            yield store
+        await asyncio.to_thread(prepare_queue, urls.owner, str(role))
+        async with open_queue(urls.application) as queue, open_store(urls.application, queue) as store:
+            yield store, queue
     finally:
         if server is not None:
             await asyncio.to_thread(server.stop)
@@ -382,6 +475,7 @@ def _devices(settings: SupplierSettings) -> dict[bytes, Device]:
             device_type=row.type,
             gbcs_version=row.gbcs_version,
             priority_services=row.priority_services,
+            vendor=row.vendor,
             permits=row.permits,
         )
     return devices

@@ -1,12 +1,13 @@
 """Counter marks in a file of their own (implements ``supplier.ports.Marks``): on another disk than the database, best.
 
-Rules this module keeps: one process at a time (an exclusive lock: a second worker on this file is refused); a line is
-appended and forced to the disk before ``save`` returns; a torn last line is the write of a process that died before it
-could use what it reserved, and is cut off.
+Rules this module keeps: several processes of one service may share it, since the store gives each value once whoever
+asks; reading and writing take an exclusive lock in turn. A line is appended and forced to the disk before ``save``
+returns; a torn last line is the write of a process that died before it could use what it reserved, and is cut off.
 """
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import json
 import os
@@ -17,6 +18,7 @@ from lastmetre.links.errors import LinkError
 from lastmetre.supplier.ports import Mark
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
     from types import TracebackType
 
@@ -34,11 +36,17 @@ class FileMarks:
             self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
         except OSError as error:
             raise CounterMarksError(f"cannot open {path}: {error.strerror}") from error
+
+    @contextlib.contextmanager
+    def _alone(self) -> Iterator[None]:
         try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            os.close(self._file)
-            raise CounterMarksError(f"{path} is in use: another supplier process gives out counters") from None
+            fcntl.flock(self._file, fcntl.LOCK_EX)
+        except OSError as error:
+            raise CounterMarksError(f"cannot use {self._path}: {error.strerror}") from error
+        try:
+            yield
+        finally:
+            fcntl.flock(self._file, fcntl.LOCK_UN)
 
     def __enter__(self) -> Self:
         return self
@@ -50,11 +58,12 @@ class FileMarks:
 
     def load(self) -> dict[tuple[bytes, Lane], Mark]:
         """As in the port."""
-        data = self._path.read_bytes()
-        whole = data[: data.rfind(b"\n") + 1]
-        if whole != data:
-            os.ftruncate(self._file, len(whole))
-            os.fsync(self._file)
+        with self._alone():
+            data = self._path.read_bytes()
+            whole = data[: data.rfind(b"\n") + 1]
+            if whole != data:
+                os.ftruncate(self._file, len(whole))
+                os.fsync(self._file)
         marks: dict[tuple[bytes, Lane], Mark] = {}
         for number, line in enumerate(whole.splitlines(), 1):
             try:
@@ -70,7 +79,8 @@ class FileMarks:
         """As in the port."""
         line = json.dumps([target_id.hex(), lane.value, mark.taken, mark.reserved]) + "\n"
         try:
-            os.write(self._file, line.encode())
-            os.fsync(self._file)
+            with self._alone():
+                os.write(self._file, line.encode())
+                os.fsync(self._file)
         except OSError as error:
             raise CounterMarksError(f"cannot write {self._path}: {error.strerror}") from error

@@ -27,6 +27,7 @@ from lastmetre.gbcs.catalogue import Lane
 from lastmetre.links.postgres import migrate, refuse_powerful_role
 from lastmetre.supplier.ports import (
     LANE_MAX,
+    WORK,
     Attempt,
     AttemptState,
     ChainedEntry,
@@ -36,6 +37,7 @@ from lastmetre.supplier.ports import (
     KeyReused,
     LaneBusy,
     Order,
+    Queue,
     Return,
     Road,
     RoadFacts,
@@ -113,6 +115,21 @@ VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s)
 """
 
 
+# Each arm has an index of its own (0004, 0005).
+_DUE: Final = """
+SELECT order_id FROM (
+    SELECT order_id, deadline_at AS at FROM supplier.orders
+        WHERE state IN ('accepted', 'prepared', 'sealed', 'at_large') AND deadline_at <= %(now)s
+    UNION ALL
+    SELECT order_id, retry_at FROM supplier.orders
+        WHERE retry_at > 0 AND retry_at <= %(now)s AND (return_state = 'due' OR state IN
+            ('accepted', 'prepared', 'sealed', 'at_large', 'unknown', 'superseding'))
+    UNION ALL
+    SELECT order_id, next_road_at FROM supplier.orders
+        WHERE next_road_at > 0 AND next_road_at <= %(now)s AND state IN ('accepted', 'sealed', 'at_large')
+) AS due GROUP BY order_id ORDER BY min(at), order_id LIMIT %(limit)s
+"""
+
 _ROAD_SEEN: Final = """
 INSERT INTO supplier.road_facts AS f (way_id, road, seen_at, failures, failed_at)
 VALUES (%(way_id)s, %(road)s, %(at)s, 0, 0)
@@ -140,21 +157,25 @@ def prepare_schema(owner_url: str, application_role: str) -> list[str]:
 class PostgresOrderStore:
     """Implements ``supplier.ports.OrderStore``; made by ``open_store``."""
 
-    def __init__(self, pool: AsyncConnectionPool[Connection], url: str) -> None:
+    def __init__(self, pool: AsyncConnectionPool[Connection], url: str, queue: Queue | None = None) -> None:
         self._pool = pool
+        self._queue = queue
         self._url = url
         self._changes = 0
         self._changed = asyncio.Condition()
 
     # -- changes -------------------------------------------------------------------------------------------------
 
-    async def place(self, order: Order, entry: Entry, documents: Sequence[Document] = ()) -> Order:
+    async def place(
+        self, order: Order, entry: Entry, documents: Sequence[Document] = (), *, wake: Sequence[str] = ()
+    ) -> Order:
         """As in the port."""
         async with self._pool.connection() as connection, connection.transaction():
             stored = await connection.execute(_INSERT_ORDER, _columns(order))
             if stored.rowcount:
                 await _save_attempts(connection, order, ())
                 await _add(connection, entry, documents)
+                await self._wake(connection, wake)
                 return order
             known = await _one(connection, "WHERE o.idempotency_key = %s", order.idempotency_key)
         assert known is not None
@@ -164,7 +185,13 @@ class PostgresOrderStore:
         return known
 
     async def change(
-        self, before: Order, after: Order, entry: Entry, documents: Sequence[Document] = ()
+        self,
+        before: Order,
+        after: Order,
+        entry: Entry,
+        documents: Sequence[Document] = (),
+        *,
+        wake: Sequence[str] = (),
     ) -> Order | None:
         """As in the port."""
         columns = _columns(after) | {"from_state": before.state.value, "from_version": before.version}
@@ -175,11 +202,18 @@ class PostgresOrderStore:
                     return None
                 await _save_attempts(connection, after, before.attempts)
                 await _add(connection, entry, documents)
+                await self._wake(connection, wake)
                 return await _one(connection, "WHERE o.order_id = %s", after.order_id)
         except psycopg.errors.UniqueViolation as error:
             if error.diag.constraint_name == "one_in_flight":
                 raise LaneBusy(f"another order holds the {after.lane} lane of {after.device_id.hex()}") from None
             raise
+
+    async def _wake(self, connection: Connection, order_ids: Sequence[str]) -> None:
+        """Into the queue, as one with the change that makes it necessary."""
+        if self._queue is not None:
+            for order_id in order_ids:
+                await self._queue.enqueue(WORK, order_id, connection)
 
     async def note(self, entry: Entry, documents: Sequence[Document] = ()) -> None:
         """As in the port."""
@@ -226,6 +260,19 @@ class PostgresOrderStore:
             "WHERE o.state IN ('accepted', 'prepared', 'sealed', 'at_large', 'unknown', 'superseding')"
             " OR o.return_state = 'due' ORDER BY o.placed_as"
         )
+
+    async def due(self, now: int, limit: int) -> list[str]:
+        """As in the port."""
+        async with self._pool.connection() as connection:
+            rows = await (await connection.execute(_DUE, {"now": now, "limit": limit})).fetchall()
+        return [row["order_id"] for row in rows]
+
+    async def superseding(self, superseder_id: str) -> list[str]:
+        """As in the port."""
+        query = "SELECT order_id FROM supplier.orders WHERE superseded_by = %s AND state = 'superseding'"
+        async with self._pool.connection() as connection:
+            rows = await (await connection.execute(query, [superseder_id])).fetchall()
+        return [row["order_id"] for row in rows]
 
     async def orders_for_carrier(self, carrier_id: bytes) -> list[Order]:
         """As in the port."""
@@ -334,7 +381,7 @@ class PostgresOrderStore:
 
 
 @contextlib.asynccontextmanager
-async def open_store(application_url: str) -> AsyncIterator[PostgresOrderStore]:
+async def open_store(application_url: str, queue: Queue | None = None) -> AsyncIterator[PostgresOrderStore]:
     """The store on an up-to-date schema, with its pool and its listener; refuses a role that is too powerful."""
     pool: AsyncConnectionPool[Connection] = AsyncConnectionPool(
         application_url, min_size=1, max_size=POOL_MAX, open=False, kwargs={"row_factory": dict_row, "autocommit": True}
@@ -342,7 +389,7 @@ async def open_store(application_url: str) -> AsyncIterator[PostgresOrderStore]:
     async with pool:
         async with pool.connection() as connection:
             await refuse_powerful_role(connection)
-        store = PostgresOrderStore(pool, application_url)
+        store = PostgresOrderStore(pool, application_url, queue)
         listener = asyncio.create_task(store.listen())
         try:
             yield store

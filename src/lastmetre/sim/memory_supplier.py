@@ -22,19 +22,27 @@ class MortalOrderStore:
         self._store = store
         self._life = life
 
-    async def place(self, order: Order, entry: Entry, documents: Sequence[Document] = ()) -> Order:
+    async def place(
+        self, order: Order, entry: Entry, documents: Sequence[Document] = (), *, wake: Sequence[str] = ()
+    ) -> Order:
         """As in the port."""
         self._life.write("place", "before")
-        stored = await self._store.place(order, entry, documents)
+        stored = await self._store.place(order, entry, documents, wake=wake)
         self._life.write("place", "after")
         return stored
 
     async def change(
-        self, before: Order, after: Order, entry: Entry, documents: Sequence[Document] = ()
+        self,
+        before: Order,
+        after: Order,
+        entry: Entry,
+        documents: Sequence[Document] = (),
+        *,
+        wake: Sequence[str] = (),
     ) -> Order | None:
         """As in the port."""
         self._life.write(entry.event, "before")
-        stored = await self._store.change(before, after, entry, documents)
+        stored = await self._store.change(before, after, entry, documents, wake=wake)
         self._life.write(entry.event, "after")
         return stored
 
@@ -70,6 +78,16 @@ class MortalOrderStore:
         """As in the port."""
         self._life.check()
         return await self._store.open_orders()
+
+    async def due(self, now: int, limit: int) -> list[str]:
+        """As in the port."""
+        self._life.check()
+        return await self._store.due(now, limit)
+
+    async def superseding(self, superseder_id: str) -> list[str]:
+        """As in the port."""
+        self._life.check()
+        return await self._store.superseding(superseder_id)
 
     async def orders_for_carrier(self, carrier_id: bytes) -> list[Order]:
         """As in the port."""

@@ -58,6 +58,7 @@ from lastmetre.supplier.errors import DspUnreachable, DspWillNotRead, NoPermit
 from lastmetre.supplier.keys import SupplierKeys
 from lastmetre.supplier.orders import BEFORE_THE_END, Return
 from lastmetre.supplier.permits import PermitDesk
+from lastmetre.supplier.queue_memory import Jobs, MemoryQueue
 from lastmetre.supplier.roads import Device, RoadPolicy, WanCoverage
 from lastmetre.supplier.store_memory import MemoryOrderStore
 from lastmetre.supplier.views import audit_view, order_view
@@ -76,6 +77,10 @@ TROUBLE_S: Final = 2 * 3_600
 REST_S: Final = 4 * 3_600
 """How long the world may take afterwards to come to rest."""
 QUIET_S: Final = 120.0
+QUEUE_HEARTBEAT_S: Final = 30.0
+SWEEP_S: Final = 10
+LOOK_S: Final = 60
+"""Slower than in earnest: a simulated day has many seconds."""
 JUMPS_S: Final = (-86_400, -3_600, -600, 600, 3_600, 86_400)
 POLL_S: Final = 25.0
 ENTITY: Final = "00005eef100000"
@@ -126,7 +131,8 @@ class World:
         self._ids = itertools.count(1)
         self._agents: dict[bytes, _AgentSide] = {}
         self._homes: dict[bytes, _HomeSide] = {}
-        self.store = MemoryOrderStore()
+        self.jobs = Jobs()
+        self.store = MemoryOrderStore(self.jobs)
         self._dsp_memory = DspMemory()
         self._permit_memory = PermitMemory()
         self._add_supplier()
@@ -228,7 +234,11 @@ class World:
         self.desk = OrderDesk(
             store=store, keys=supplier_keys, devices=self.devices, clock=clock, tell=tell, new_id=self._new_id
         )
-        life.spawn(worker.run())
+        queue = MemoryQueue(
+            self.jobs, self.true_time, QUEUE_HEARTBEAT_S, lambda: self.sometimes.saw("dead worker's job taken over")
+        )
+        worker.attach(queue, sweep_every_s=SWEEP_S, look_every_s=LOOK_S)
+        life.spawn(queue.run())
 
     def _newest_at(self) -> int:
         """When the newest audit entry was written: read at the start, as the composition does."""

@@ -298,7 +298,8 @@ class Delivery:
             if said and after is not order:
                 after = _failed_road(after, now, f"the agent says {said}")
             event = f"command_{state.value}" if state else "agent_gave_up"
-            return None if after is order else Change(after, event, said or f"says agent {agent_id.hex()}")
+            words = said or f"says agent {agent_id.hex()}"
+            return None if after is order else Change(after, event, words, wake=bool(said))
 
         done = await change_order(self._store, order_id, now, decide)
         if done is not None:
@@ -355,7 +356,8 @@ class Delivery:
                 return None
             due = min(order.next_road_at, now) if order.why else order.next_road_at
             after = replace(order, command=command, next_road_at=due)
-            return Change(after, "command_copied", "the DCC sends it by WAN too", (Document("command", now, command),))
+            words = "the DCC sends it by WAN too"
+            return Change(after, "command_copied", words, (Document("command", now, command),), wake=True)
 
         if await change_order(self._store, order.order_id, now, decide) is not None:
             self._tell("command_copied", order_id=order.order_id, device_id=order.device_id.hex())
@@ -378,7 +380,7 @@ class Delivery:
         def decide(order: Order) -> Change | None:
             attempt = latest_attempt(order, Road.WAN, self._keys.dsp_id)
             after = order if attempt is None else attempt_changed(order, attempt, now, said=said)
-            return None if after is order else Change(_failed_road(after, now, said), "dcc_gave_up", said)
+            return None if after is order else Change(_failed_road(after, now, said), "dcc_gave_up", said, wake=True)
 
         if await change_order(self._store, order.order_id, now, decide) is not None:
             device = self._devices.get(order.device_id)
@@ -441,7 +443,7 @@ class Delivery:
         returning = Return.DUE if road is not Road.WAN and self._policy.return_responses else Return.NOT_NEEDED
         after = replace(after, response=message, returning=returning)
         detail = f"by {road.value}: {verdict.words}"
-        return Change(after, event.value, detail, (Document("response", now, message),))
+        return Change(after, event.value, detail, (Document("response", now, message),), wake=True)
 
     async def _refuse(self, order_id: str, verdict: NotProven, message: bytes, road: Road, carrier_id: bytes) -> None:
         """Names it in the audit once per kind and attempt: whoever sends rubbish does not fill our store."""

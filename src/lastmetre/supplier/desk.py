@@ -91,7 +91,7 @@ class OrderDesk:
         entry = Entry(
             order.order_id, order.accepted_at, "order_accepted", None, order.state.value, order.reason, digests
         )
-        stored = await self._store.place(order, entry, documents)
+        stored = await self._store.place(order, entry, documents, wake=(order.order_id,))
         if stored.order_id == order.order_id:
             self._tell(
                 "order_accepted",
@@ -189,7 +189,7 @@ class OrderDesk:
 
         def decide(order: Order) -> Change | None:
             class_rules.check_approval(order, approver)
-            return Change(replace(order, approved_by=approver, why=""), "order_approved", f"by {approver}")
+            return Change(replace(order, approved_by=approver, why=""), "order_approved", f"by {approver}", wake=True)
 
         done = await change_order(self._store, order_id, now, decide)
         if done is None:

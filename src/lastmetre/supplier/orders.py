@@ -229,6 +229,10 @@ class RoadFacts:
     failed_at: int = 0
 
 
+WORK: Final = "order"
+"""The name of a job about an order; its key is the order's identifier."""
+
+
 class Return(StrEnum):
     """Whether the Response goes back to the DCC (SRV 8.13)."""
 

@@ -25,10 +25,10 @@ from lastmetre.supplier.errors import (
     SupplierError,
     TooLate,
 )
-from lastmetre.supplier.orders import OPEN, Attempt, AttemptState, Order, Return, Road, RoadFacts, State
+from lastmetre.supplier.orders import OPEN, WORK, Attempt, AttemptState, Order, Return, Road, RoadFacts, State
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
 
     from cryptography.hazmat.primitives.asymmetric import ec
 
@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 __all__ = [
     "LANE_MAX",
     "OPEN",
+    "WORK",
     "ApprovalRefused",
     "Attempt",
     "AttemptState",
@@ -64,6 +65,7 @@ __all__ = [
     "OrderStore",
     "Outbox",
     "Permits",
+    "Queue",
     "Return",
     "Road",
     "RoadFacts",
@@ -138,20 +140,56 @@ class Permits(Protocol):
         """A permit for the Command of this request; raises ``NoPermit``, or ``DspUnreachable``."""
 
 
+class Queue(Protocol):
+    """Work to be done at least once, by whichever worker comes first: five verbs, and ``run``.
+
+    A job says that there is something to do about a key; what, its handler finds out anew. So a job done twice, late or
+    by another worker does no harm, and a deadline is a column that a cron sweeps, never a job of its own.
+    """
+
+    async def enqueue(self, work: str, key: str, transaction: object | None = None, *, once: bool = False) -> None:
+        """There as soon as, and only if, the transaction is; ``once``: not while the same waits already."""
+
+    async def enqueue_at(self, work: str, key: str, at: int) -> None:
+        """Not done before this time (Unix seconds)."""
+
+    async def cancel(self, work: str, key: str) -> None:
+        """What waits of it is not done; what runs may end."""
+
+    def handler(self, work: str, do: Callable[[str], Awaitable[None]]) -> None:
+        """What does this work; before ``run``."""
+
+    def cron(self, name: str, every_s: int, do: Callable[[], Awaitable[None]]) -> None:
+        """Done every so often by one of all workers; before ``run``."""
+
+    async def run(self) -> None:
+        """Works until cancelled."""
+
+
 class OrderStore(Protocol):
     """Orders, attempts, documents, counters and the audit. Every promise here holds once the call has returned.
 
     Each change and its audit entry are one transaction. The audit chain has one order for the whole store.
     """
 
-    async def place(self, order: Order, entry: Entry, documents: Sequence[Document] = ()) -> Order:
+    async def place(
+        self, order: Order, entry: Entry, documents: Sequence[Document] = (), *, wake: Sequence[str] = ()
+    ) -> Order:
         """Stores a new order; the one stored before when its idempotency key and body digest are the same.
+
+        ``wake``: orders that a worker is to look at, enqueued in the same transaction, where the store has a queue.
 
         Raises ``KeyReused`` when the key belongs to another body.
         """
 
     async def change(
-        self, before: Order, after: Order, entry: Entry, documents: Sequence[Document] = ()
+        self,
+        before: Order,
+        after: Order,
+        entry: Entry,
+        documents: Sequence[Document] = (),
+        *,
+        wake: Sequence[str] = (),
     ) -> Order | None:
         """Puts ``after`` in the place of ``before``, with its audit entry; the order as stored then.
 
@@ -173,6 +211,12 @@ class OrderStore(Protocol):
 
     async def open_orders(self) -> list[Order]:
         """Orders with something left to do: not at their end, or with a Response to be returned; oldest first."""
+
+    async def due(self, now: int, limit: int) -> list[str]:
+        """Orders whose deadline, retry or next road has come, the longest due first."""
+
+    async def superseding(self, superseder_id: str) -> list[str]:
+        """Orders that this one is to make harmless, and whose end waits for it."""
 
     async def orders_for_carrier(self, carrier_id: bytes) -> list[Order]:
         """Orders *sealed* or *at large* for a carrier, oldest first."""

@@ -22,7 +22,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from lastmetre.duis import compose
 from lastmetre.duis.correlate import Differences, IssueTimes, compare_command, correlate
@@ -44,9 +44,10 @@ from lastmetre.duis.transform import DeviceFacts, Sender, transform
 from lastmetre.gbcs.errors import GbcsError
 from lastmetre.gbcs.message import df_part, parse_message
 from lastmetre.gbcs.protect import sign_pre_command
+from lastmetre.supplier import duis_orders
 from lastmetre.supplier.errors import PreparationFailed
 from lastmetre.supplier.orders import Road
-from lastmetre.supplier.services import SERVICES
+from lastmetre.supplier.services import DUIS, service_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -97,7 +98,7 @@ def facts_of(device: Device, supplier_id: bytes) -> DeviceFacts:
 
 def is_critical(order: Order) -> bool:
     """Whether it needs a Pre-Command and our signature."""
-    return SERVICES[order.service].critical
+    return service_of(order.service).critical
 
 
 def first_request(order: Order, keys: SupplierKeys) -> Request:
@@ -112,8 +113,10 @@ def first_request(order: Order, keys: SupplierKeys) -> Request:
 
 
 def _compose(order: Order, supplier_id: bytes, counter: int, variant: int) -> Request:
-    values: dict[str, int] = json.loads(order.values_json)
+    values: dict[str, Any] = json.loads(order.values_json)
     header = (supplier_id, order.device_id, counter)
+    if DUIS in values:
+        return duis_orders.request_of(str(values[DUIS]), *header, order, variant)
     match order.service:
         case "top_up":
             return compose.top_up(*header, order.utrn, command_variant=variant)

@@ -16,7 +16,7 @@ from lastmetre.gbcs.dlms import AccessResponse
 from lastmetre.gbcs.errors import GbcsDecodeError
 from lastmetre.gbcs.message import Cra, GroupingHeader, OtherInformation, parse_message
 from lastmetre.gbcs.payload import decode_payload
-from lastmetre.supplier.services import SERVICES
+from lastmetre.supplier.services import service_of
 
 if TYPE_CHECKING:
     from lastmetre.supplier.orders import Order
@@ -46,7 +46,7 @@ def judge(order: Order, supplier_id: bytes, message: bytes, keys: ResponseKeys) 
     """Whether these bytes end the order."""
     if order.originator_counter is None:
         return NotProven("no Command of this order has a counter")
-    codes = SERVICES[order.service].message_codes if order.message_code is None else {order.message_code}
+    codes = service_of(order.service).message_codes if order.message_code is None else {order.message_code}
     verdict: object = None
     for code in sorted(codes):
         expected = GroupingHeader(

@@ -11,11 +11,14 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
+from lastmetre.duis.catalogue import service_request
 from lastmetre.gbcs.catalogue import Lane, use_case_by_name
 from lastmetre.supplier.errors import OrderRefused
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from lastmetre.duis.catalogue import ServiceRequest
 
 _INT32_MAX: Final = 2**31 - 1
 
@@ -43,12 +46,19 @@ class Service:
     @property
     def critical(self) -> bool:
         """Whether the supplier's signature is in the Command."""
-        return use_case_by_name(self.use_cases[0]).critical
+        return _row(self.service_reference).critical
 
     @property
     def message_codes(self) -> frozenset[int]:
-        """The message codes of its use cases."""
+        """The message codes it may become: those of its use cases, or of its whole Service Request."""
+        if not self.use_cases:
+            return _row(self.service_reference).message_codes
         return frozenset(use_case_by_name(name).message_code for name in self.use_cases)
+
+    @property
+    def devices(self) -> frozenset[str]:
+        """The types of devices it is for."""
+        return _row(self.service_reference).devices
 
 
 _MONEY: Final = Number(-_INT32_MAX, _INT32_MAX, required=True)
@@ -85,6 +95,32 @@ SERVICES: Final[Mapping[str, Service]] = MappingProxyType(
         )
     }
 )
+
+
+SRV: Final = "srv_"
+"""A service that has no row here is named by its Service Reference Variant: ``srv_1.1.1``; it comes as DUIS XML."""
+DUIS: Final = "duis"
+"""The value that holds a whole DUIS Request."""
+
+
+def _row(variant: str) -> ServiceRequest:
+    row = service_request(variant)
+    if row is None:
+        raise OrderRefused(f"there is no Service Reference Variant {variant}")
+    return row
+
+
+def service_of(name: str) -> Service:
+    """The service of an order as it is stored; one that came as DUIS XML has no values of ours."""
+    known = SERVICES.get(name)
+    return known if known is not None else Service(name, name.removeprefix(SRV), ())
+
+
+def service_for_variant(variant: str) -> Service:
+    """The service that a DUIS Request asks for, under the name that our rules know it by."""
+    _row(variant)
+    known = (service for service in SERVICES.values() if service.service_reference == variant)
+    return next(known, service_of(f"{SRV}{variant}"))
 
 
 def service_named(name: object) -> Service:

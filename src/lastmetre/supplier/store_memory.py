@@ -10,19 +10,21 @@ from typing import TYPE_CHECKING
 from lastmetre.supplier.audit import ChainedEntry, Entry, chain
 from lastmetre.supplier.counters import next_value
 from lastmetre.supplier.errors import KeyReused, LaneBusy
-from lastmetre.supplier.orders import BEFORE_THE_END, OPEN, Order, Return, Road, RoadFacts, State
+from lastmetre.supplier.orders import BEFORE_THE_END, OPEN, WORK, Order, Return, Road, RoadFacts, State
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from lastmetre.gbcs.catalogue import Lane
     from lastmetre.supplier.ports import Document
+    from lastmetre.supplier.queue_memory import Jobs
 
 
 class MemoryOrderStore:
     """Implements ``ports.OrderStore``. No step of it awaits in its middle, so each is a transaction."""
 
-    def __init__(self) -> None:
+    def __init__(self, jobs: Jobs | None = None) -> None:
+        self._jobs = jobs
         self._orders: dict[str, Order] = {}
         self._by_key: dict[str, str] = {}
         self._documents: dict[str, list[Document]] = {}
@@ -32,7 +34,9 @@ class MemoryOrderStore:
         self._changes = 0
         self._changed = asyncio.Condition()
 
-    async def place(self, order: Order, entry: Entry, documents: Sequence[Document] = ()) -> Order:
+    async def place(
+        self, order: Order, entry: Entry, documents: Sequence[Document] = (), *, wake: Sequence[str] = ()
+    ) -> Order:
         """As in the port."""
         known = self._by_key.get(order.idempotency_key)
         if known is not None:
@@ -44,11 +48,18 @@ class MemoryOrderStore:
             return stored
         self._orders[order.order_id] = order
         self._by_key[order.idempotency_key] = order.order_id
+        self._wake(wake)
         await self._wrote(entry, documents)
         return order
 
     async def change(
-        self, before: Order, after: Order, entry: Entry, documents: Sequence[Document] = ()
+        self,
+        before: Order,
+        after: Order,
+        entry: Entry,
+        documents: Sequence[Document] = (),
+        *,
+        wake: Sequence[str] = (),
     ) -> Order | None:
         """As in the port."""
         stored = self._orders[before.order_id]
@@ -60,6 +71,7 @@ class MemoryOrderStore:
                 raise LaneBusy(f"another order holds the {after.lane} lane of {after.device_id.hex()}")
         new = replace(after, version=before.version + 1)
         self._orders[before.order_id] = new
+        self._wake(wake)
         await self._wrote(entry, documents)
         return new
 
@@ -83,6 +95,21 @@ class MemoryOrderStore:
     async def open_orders(self) -> list[Order]:
         """As in the port."""
         return [o for o in self._orders.values() if o.state in OPEN or o.returning is Return.DUE]
+
+    async def due(self, now: int, limit: int) -> list[str]:
+        """As in the port."""
+        moments = ((_due_at(order), order.order_id) for order in self._orders.values())
+        return [order_id for at, order_id in sorted(moments) if 0 < at <= now][:limit]
+
+    async def superseding(self, superseder_id: str) -> list[str]:
+        """As in the port."""
+        waits = State.SUPERSEDING
+        return [o.order_id for o in self._orders.values() if o.superseded_by == superseder_id and o.state is waits]
+
+    def _wake(self, order_ids: Sequence[str]) -> None:
+        if self._jobs is not None:
+            for order_id in order_ids:
+                self._jobs.add(WORK, order_id)
 
     async def orders_for_carrier(self, carrier_id: bytes) -> list[Order]:
         """As in the port."""
@@ -158,3 +185,13 @@ class MemoryOrderStore:
         self._changes += 1
         async with self._changed:
             self._changed.notify_all()
+
+
+def _due_at(order: Order) -> int:
+    """The earliest moment at which the clock alone has something to do for it; 0 when there is none."""
+    moments = [order.deadline_at] if order.state in BEFORE_THE_END else []
+    if order.retry_at and (order.state in OPEN or order.returning is Return.DUE):
+        moments.append(order.retry_at)
+    if order.next_road_at and order.state in {State.ACCEPTED, State.SEALED, State.AT_LARGE}:
+        moments.append(order.next_road_at)
+    return min(moments, default=0)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from lastmetre.supplier.audit import Entry
+from lastmetre.supplier.orders import BEFORE_THE_END, State
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -14,6 +15,8 @@ if TYPE_CHECKING:
     from lastmetre.supplier.orders import Order
     from lastmetre.supplier.ports import Document, OrderStore
 
+WOKEN_MAX: Final = 20
+"""Orders of a lane that are looked at when it becomes free; one of them takes it."""
 ATTEMPTS_MAX: Final = 50
 """Rounds of read and change before giving up; each lost round means that another change was made."""
 
@@ -26,6 +29,8 @@ class Change:
     event: str
     detail: str = ""
     documents: tuple[Document, ...] = ()
+    wake: bool = False
+    """Whether a worker is to look at the order: whoever makes the change is none, or leaves something to do."""
 
 
 def audit_entry(before: Order, change: Change, at: int) -> Entry:
@@ -45,7 +50,22 @@ def audit_entry(before: Order, change: Change, at: int) -> Entry:
 
 async def apply(store: OrderStore, before: Order, change: Change, at: int) -> Order | None:
     """One try: the order as stored, or ``None`` when ``before`` was out of date."""
-    return await store.change(before, change.after, audit_entry(before, change, at), change.documents)
+    wake = await _woken(store, before, change)
+    return await store.change(before, change.after, audit_entry(before, change, at), change.documents, wake=wake)
+
+
+async def _woken(store: OrderStore, before: Order, change: Change) -> list[str]:
+    """The orders that have something to do because of this change: itself, who waits for its lane, whom it settles.
+
+    Who comes to wait after this was read is found by the workers' own look round.
+    """
+    after, ids = change.after, [before.order_id] if change.wake else []
+    if before.state in BEFORE_THE_END and (after.state not in BEFORE_THE_END or before.lane_held > after.lane_held):
+        queue = await store.lane_queue(before.device_id, before.lane)
+        ids += [order.order_id for order in queue if order.state is State.ACCEPTED][:WOKEN_MAX]
+    if after.state is not before.state and after.state not in BEFORE_THE_END:
+        ids += await store.superseding(before.order_id)
+    return ids
 
 
 async def change_order(

@@ -62,7 +62,7 @@ def begun(order: Order, superseder_id: str, at: int) -> Change | None:
     if after is None:
         return None
     words = f"by order {superseder_id}: a higher counter is on its way"
-    return Change(replace(after, superseded_by=superseder_id), "supersession_started", words)
+    return Change(replace(after, superseded_by=superseder_id), "supersession_started", words, wake=True)
 
 
 def outcome(order: Order, superseder: Order | None, at: int) -> Change | None:

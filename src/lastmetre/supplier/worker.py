@@ -6,7 +6,9 @@ The rules kept here:
   sent twice, which the DCC answers as it did the first time.
 - What is about to be sent is stored before it is sent, and *at large* before anything leaves by SM WAN.
 - An order that waits says why. One step at a time per order; many orders at a time.
-- A deadline is swept, not timed: the loop wakes for the earliest one.
+- Work comes from a queue whose jobs may come twice or late: each step reads the order anew, and its change is a
+  compare-and-set. A deadline is a column that is swept, never a job of its own; a word that was lost is found by a look
+  round.
 """
 
 from __future__ import annotations
@@ -25,6 +27,7 @@ from lastmetre.supplier.errors import CountersExhausted, DspUnreachable, DspWill
 from lastmetre.supplier.orders import (
     BEFORE_THE_END,
     FINAL,
+    WORK,
     Attempt,
     AttemptState,
     Event,
@@ -50,16 +53,15 @@ if TYPE_CHECKING:
     from lastmetre.supplier.counter_marks import Counters
     from lastmetre.supplier.keys import SupplierKeys
     from lastmetre.supplier.policy import Step
-    from lastmetre.supplier.ports import Clock, DspPort, OrderStore, Tell
+    from lastmetre.supplier.ports import Clock, DspPort, OrderStore, Queue, Tell
     from lastmetre.supplier.roads import Device, RoadPolicy
 
 logger = logging.getLogger(__name__)
 
-AT_ONCE_MAX: Final = 16
-"""Orders worked on at the same time: enough to hide the DCC's answer times, too few to hurt it."""
-IDLE_S: Final = 30.0
-"""The loop looks at least this often, whatever it was told."""
-STORE_RETRY_S: Final = 1.0
+SWEEP_EVERY_S: Final = 1
+LOOK_EVERY_S: Final = 15
+SWEPT_MAX: Final = 1_000
+"""Orders enqueued by one sweep; the next takes the rest."""
 MADE_AGAIN_MAX: Final = 3
 """New counters for one order; a DCC that refuses three in a row has another trouble."""
 LOOK_AGAIN_S: Final = 60
@@ -95,69 +97,59 @@ class Worker:
         self._tell = tell
         self._busy: set[str] = set()
         self._passed_over: set[str] = set()
-        self._wake = asyncio.Event()
+        self._queue: Queue | None = None
         self._returns = asyncio.Lock()  # 8.13 leaves in the order of its counters
 
     def _now(self) -> int:
         return self._clock.now_ms() // 1000
 
-    # -- the loop ------------------------------------------------------------------------------------------------
+    # -- the queue -----------------------------------------------------------------------------------------------
 
-    async def run(self) -> None:
-        """Works until cancelled."""
-        slots = asyncio.Semaphore(AT_ONCE_MAX)
-        async with asyncio.TaskGroup() as tasks:
-            while True:
-                self._wake.clear()
-                seen = self._store.changes
-                try:
-                    orders = await self._store.open_orders()
-                except Exception:  # a store that is away comes back; nothing is lost by waiting for it
-                    logger.exception("the store does not answer")
-                    await asyncio.sleep(STORE_RETRY_S)
-                    continue
-                for order in filter(self.is_due, orders):
-                    self._begin(order.order_id, tasks, slots)
-                await self._sleep(seen, orders)
+    def attach(self, queue: Queue, *, sweep_every_s: int = SWEEP_EVERY_S, look_every_s: int = LOOK_EVERY_S) -> None:
+        """Takes its work from this queue, whose ``run`` then does it."""
+        self._queue = queue
+        queue.handler(WORK, self.work)
+        queue.cron("orders_due", sweep_every_s, self.sweep)
+        queue.cron("orders_all", look_every_s, self.look_round)
 
-    def _begin(self, order_id: str, tasks: asyncio.TaskGroup, slots: asyncio.Semaphore) -> None:
-        """One step at a time per order: what comes while one is under way is looked at when it ends."""
+    async def work(self, order_id: str) -> None:
+        """Moves one order on as far as it goes now; what comes meanwhile is looked at before this ends."""
         if order_id in self._busy:
             self._passed_over.add(order_id)
-        else:
-            self._busy.add(order_id)
-            tasks.create_task(self._work(order_id, slots))
-
-    async def _work(self, order_id: str, slots: asyncio.Semaphore) -> None:
-        moved_on = False
+            return
+        self._busy.add(order_id)
         try:
-            async with slots:
-                moved_on = await self.step(order_id)
+            again = True
+            while again:
+                self._passed_over.discard(order_id)
+                moved_on = await self._safe_step(order_id)
+                again = moved_on or order_id in self._passed_over
+        finally:
+            self._busy.discard(order_id)
+            self._passed_over.discard(order_id)
+
+    async def _safe_step(self, order_id: str) -> bool:
+        try:
+            return await self.step(order_id)
         except Exception as error:  # one order's trouble is not the others'; it is tried again later and says why
             logger.exception("order %s could not be moved on", order_id)
             with contextlib.suppress(Exception):
-                moved_on = await self._troubled(order_id, error)
-        finally:
-            self._busy.discard(order_id)
-            if moved_on or order_id in self._passed_over:
-                self._passed_over.discard(order_id)
-                self._wake.set()
+                await self._troubled(order_id, error)
+            return False
 
-    async def _sleep(self, seen: int, orders: list[Order]) -> None:
-        """Until something changes, a step ends, or the next deadline or retry comes."""
-        now = self._clock.now_ms() / 1000
-        due = [float(order.deadline_at) for order in orders if order.state in BEFORE_THE_END]
-        due += [float(at) for order in orders for at in (order.retry_at, order.next_road_at) if at > now]
-        wait_s = min([IDLE_S, *(max(at - now, 0.01) for at in due)])
-        changed = asyncio.create_task(self._store.wait_for_change(seen, wait_s))
-        woken = asyncio.create_task(self._wake.wait())
-        try:
-            await asyncio.wait((changed, woken), return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            for task in (changed, woken):
-                task.cancel()
-                with contextlib.suppress(asyncio.CancelledError):
-                    await task
+    async def sweep(self) -> None:
+        """Deadlines, retries and next roads whose time has come."""
+        await self._enqueue(await self._store.due(self._now(), SWEPT_MAX))
+
+    async def look_round(self) -> None:
+        """Everything with something to do, whatever became of its job: no lost word leaves an order lying."""
+        await self._enqueue([order.order_id for order in await self._store.open_orders() if self.is_due(order)])
+
+    async def _enqueue(self, order_ids: list[str]) -> None:
+        assert self._queue is not None, "a worker sweeps for the queue it is attached to"
+        for order_id in order_ids:
+            if order_id not in self._busy:
+                await self._queue.enqueue(WORK, order_id, once=True)
 
     def is_due(self, order: Order) -> bool:
         """Whether there is something to do for it now."""
