@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from lastmetre.gbcs.datetimes import date_time_from_unix, zigbee_from_unix
 from lastmetre.gbcs.message import parse_message
 from lastmetre.gbcs.protect import pre_command
 from lastmetre.home.comms_hub import (
@@ -19,7 +20,11 @@ from lastmetre.home.comms_hub import (
 )
 from lastmetre.home.hub_policy import DeviceType, Policy, Refusal
 from lastmetre.home.supply import Supply
+from tests import gas_world as gas
 from tests import own_world as own
+from tests.gas_world import GSME
+from tests.home.test_esme import configure
+from tests.home.test_gsme import tariff as gas_tariff
 from tests.own_world import CHF, ESME, NOW, PPMID, Told
 
 
@@ -205,3 +210,32 @@ def test_roads_from_the_han_leave_the_wan_its_records() -> None:
     assert one.from_device(hht, own.read_balance(HAN_RECORDS_MAX + 1), NOW) == []
     assert one.log[-1].refusal is Refusal.FULL
     assert one.from_wan(own.read_balance(HAN_RECORDS_MAX + 2), NOW)
+
+
+def test_the_alert_of_a_future_dated_command_goes_by_the_command_s_road() -> None:
+    """R6: when its time has come, hours after the Response, the PPMID that brought the Command is told, and the WAN."""
+    one, later = hub(), NOW + 5 * 3_600
+    one.wan_connected(NOW)
+    meter = own.meter()
+    command = configure(4, "0-0:94.44.128.2", 2, date_time_from_unix(later))
+    assert one.from_device(PPMID, command, NOW)
+    (answer,) = meter.receive(command, NOW)
+    assert one.from_device(ESME, answer, NOW) == [Deliver(PPMID, answer), Deliver(None, answer)]
+    (alert,) = meter.tick(later)
+    assert one.from_device(ESME, alert, later) == [Deliver(PPMID, alert), Deliver(None, alert)]
+    assert hub().from_device(ESME, alert, later) == []  # nobody's road: it waits for the WAN
+    (other,) = own.meter().receive(own.critical(own.header("ECS44", 4), bytes(20)), NOW)
+    assert one.from_device(ESME, other, later) == [Deliver(None, other)]
+
+
+def test_the_alert_of_a_gas_tariff_for_later_goes_by_its_road_too() -> None:
+    """Code 00CD, after a day and more: the record of such a Command lives as long as what waits for the WAN."""
+    at = NOW + 2 * 86_400
+    log = (LogEntry(GSME, DeviceType.GSME), LogEntry(PPMID, DeviceType.PPMID))
+    one = CommsHub(CHF, log, HubSettings(Policy.PROPOSED), Told())
+    meter = gas.meter()
+    command = gas.command("GCS01b", 4, *gas_tariff({1: 500}, start=zigbee_from_unix(at)))
+    one.from_device(PPMID, command, NOW)
+    meter.receive(command, NOW)
+    alert = meter.tick(at)[0]
+    assert one.from_device(GSME, alert, at) == [Deliver(PPMID, alert)]

@@ -2,9 +2,11 @@
 
 Rules this module keeps (reference: han 2.7, 3.2 to 3.4, 3.7; the routing of Responses is a DESIGN CHOICE there):
 
-* It reads headers, never contents, MACs or signatures: the target judges those. Blocks pass as they are.
+* It reads headers, never contents, MACs or signatures: the target judges those. Blocks pass as they are. (One content
+  it reads: which Command an Alert of a future-dated execution names.)
 * A Command's road is remembered under {originator, target, counter}; its Response goes back by every road it came, and
-  to the WAN. Alerts go to the WAN. A message for a device on the HAN goes to that device alone.
+  to the WAN. Alerts go to the WAN; that of a future-dated Command also by its roads. A message for a device on the HAN
+  goes to that device alone.
 * A repeat of a Command that was handed over, the same bytes, is dropped: it adds its road and nothing else (a switch
   turns this off). Other bytes under the same counter pass: else whoever guesses a counter could block a Command.
 * What is for a gas meter waits in its mailbox; what is for a PPMID or HHT that cannot be reached is kept a day.
@@ -24,9 +26,13 @@ from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import TYPE_CHECKING, Final
 
+from lastmetre.gbcs.axdr import OctetString
 from lastmetre.gbcs.blocks import decode_block
+from lastmetre.gbcs.dlms import DataNotification
 from lastmetre.gbcs.errors import GbcsDecodeError
+from lastmetre.gbcs.gbz import FutureDatedZcl, GbzAlert
 from lastmetre.gbcs.message import Cra, GroupingHeader, Kind, parse_message
+from lastmetre.gbcs.payload import decode_payload
 from lastmetre.home.block_door import cut, is_block
 from lastmetre.home.hub_policy import DeviceType, Policy, Refusal, Road, allowed, by_permit, road_of
 from lastmetre.home.mailbox import GasMailbox
@@ -49,6 +55,15 @@ RECORD_LIFE_S: Final = 3_600
 GAS_RECORD_LIFE_S: Final = 25 * 3_600
 """How long a Command's road is remembered: an hour, or as long as it may wait for a gas meter and one hour more (han
 R9, DESIGN CHOICE)."""
+FUTURE_RECORD_LIFE_S: Final = 7 * 86_400
+"""The same for Commands that may name a time: their Alert comes when it has passed. R9 wants that time and an hour; a
+hub that opens no Command cannot know it, so it keeps the road as long as what waits for the WAN (DESIGN CHOICE)."""
+FUTURE_DATABLE: Final = frozenset({
+    0x0019, 0x001A, 0x001B, 0x001F, 0x0043, 0x0054, 0x00A2, 0x00B7, 0x00C7, 0x00DE, 0x011A,
+    0x006B, 0x006C, 0x006D, 0x006F, 0x00A3,
+})  # fmt: skip
+"""Commands with Alerts 00CC and 00CD in the published messages (gbcs-messages 10.3)."""
+FUTURE_DATED: Final = frozenset({0x00CC, 0x00CD})
 RECORDS_MAX: Final = 1_024
 HAN_RECORDS_MAX: Final = RECORDS_MAX // 2
 """Roads remembered; those of Commands that came by the HAN alone have half of the places (DESIGN CHOICE)."""
@@ -66,6 +81,8 @@ RATE_PER_DAY: Final = 200
 """Commands one PPMID may pass up (han 3.3, DESIGN CHOICE); each block counts."""
 LOG_MAX: Final = 1_000
 MEMORY_VERSION: Final = 1
+_COUNTER_END: Final = 10
+"""In an Alert 00CC the message code comes first, then the counter (gbcs-messages 10.3)."""
 
 RecordKey = tuple[bytes, bytes, int]
 _REQUESTERS: Final = frozenset({DeviceType.PPMID, DeviceType.HHT})
@@ -366,6 +383,8 @@ class CommsHub:
             if not self._has_place(from_han=sender_id is not None):
                 return self._not_handed_over(Refusal.FULL, road, header, parts[0], now, permit_serial)
             life = GAS_RECORD_LIFE_S if mailbox is not None else RECORD_LIFE_S
+            if header.other_information.message_code in FUTURE_DATABLE:
+                life = FUTURE_RECORD_LIFE_S
             record = self._records[key] = _Record(now + life)
         digests = {sha256(part).digest() for part in parts}
         repeat = digests <= record.digests and self.settings.drop_repeats
@@ -468,13 +487,9 @@ class CommsHub:
         if target is not None:
             # A gas meter's tunnel is no road for Responses: it would only wake to drop them (DESIGN CHOICE).
             return [] if target.device_type is DeviceType.GSME else [Deliver(target.device_id, message)]
-        deliveries: list[Deliver] = []
+        counter = header.originator_counter if header.cra is Cra.RESPONSE else _counter_named(header, message)
+        deliveries = self._by_the_roads_of(header, counter, message, now)
         if header.cra is Cra.RESPONSE:
-            key = (header.business_target_id, header.business_originator_id, header.originator_counter)
-            record = self._records.get(key)
-            roads = record.roads if record is not None and record.expires_at > now else set()
-            known = sorted(device_id for device_id in filter(None, roads) if device_id in self._devices)
-            deliveries = [Deliver(device_id, message) for device_id in known]
             self._tell(
                 "hub_response_returned", hub_id=self.chf_id.hex(), to_ppmid=bool(deliveries), message=message.hex()
             )
@@ -483,6 +498,14 @@ class CommsHub:
         else:
             self.keep_for_wan(message, now)
         return deliveries
+
+    def _by_the_roads_of(self, header: GroupingHeader, counter: int | None, message: bytes, now: int) -> list[Deliver]:
+        """To every device on the HAN that brought the Command a Response answers, or an Alert names (R2, R6)."""
+        if counter is None:
+            return []
+        record = self._records.get((header.business_target_id, header.business_originator_id, counter))
+        roads = record.roads if record is not None and record.expires_at > now else set()
+        return [Deliver(road, message) for road in sorted(filter(None, roads)) if road in self._devices]
 
     def _within_rate(self, sender_id: bytes, now: int) -> bool:
         """Count a Command from the HAN; false once the sender has passed too many."""
@@ -561,6 +584,23 @@ class CommsHub:
                 self._kept[bytes.fromhex(device_id)] = deque(
                     ((at, bytes.fromhex(message)) for at, message in messages), maxlen=KEPT_MAX
                 )
+
+
+def _counter_named(header: GroupingHeader, message: bytes) -> int | None:
+    """The counter of the future-dated Command that an Alert is about; no other content is read here."""
+    if header.other_information.message_code not in FUTURE_DATED:
+        return None
+    try:
+        alert = decode_payload(header.other_information.message_code, Cra.ALERT, parse_message(message).content)
+    except GbcsDecodeError:
+        return None
+    match alert:
+        case DataNotification(extra=(OctetString(value=value), *_)) if len(value) >= _COUNTER_END:
+            return int.from_bytes(value[2:_COUNTER_END], "big")
+        case GbzAlert(specific=FutureDatedZcl(originator_counter=counter)):
+            return counter
+        case _:
+            return None
 
 
 def _header(message: bytes) -> GroupingHeader | None:
