@@ -6,6 +6,7 @@ and whatever else has to leave (a Command by WAN, a document to a User) waits in
 Rules this room keeps:
 
 * Nothing is sealed before every check of ``access_control`` has passed, and nothing is answered before it is stored.
+* What was accepted and cannot be done yet is held, and ends in being done or in its User being told why not.
 * The same document sent again gets the same answer and moves nothing; another one under its RequestID is refused.
 * The DSP shares nothing with a supplier but the documents that travel between them.
 
@@ -26,8 +27,23 @@ response_repeated           request_id, device_id - a copy of what was handed on
 message_dropped             hub_id, reason - something from the WAN that is not what it should be
 response_pushed             request_id (None for an Alert), user_id
 push_refused                request_id, user_id - the User will not take it
+command_sent_again          request_id, device_id, hub_id - no Response had come
+request_held                request_id, device_id, user_id, kind (later, sequence, quarantine), number, reason
+held_requests_cancelled     request_id, device_id, variant, count
+held_request_failed         request_id, user_id, kind, code, reason - held no longer, and not carried out
+quarantine_decided          request_id (None: nothing was there), number, release, person, reason
+scheduled_read_failed       request_id, number, code, reason
+device_changed              device_id, status - the inventory knows something new of it
+block_kept                  hub_id, or request_id and user_id - a part of a longer message
+transfers_dropped           count - messages in blocks that never became whole
+power_outage_told           hub_id, since
+hub_power_restored          hub_id, since
+wan_lost                    hub_id, direction (up, down) - by the model of the SM WAN
 local_response_recorded     request_id, device_id, message_code, message, verdict (verified, unverified)
 hub_connected               hub_id
 hub_disconnected            hub_id
+inventory_read              request_id, count; also inventory_updated, device_notified, device_decommissioned,
+                            hub_status_changed, wan_matrix_read (device_id), schedule_created (device_id),
+                            schedules_read, schedules_deleted (count): requests to the DCC itself
 =========================== =========================================================================================
 """
