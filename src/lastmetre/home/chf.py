@@ -291,7 +291,7 @@ class Chf:
         when = date_time_from_unix(now)
         response = identity.response(accepted, content, when, trust_anchors=anchors)
         self._tell("chf_command_accepted", device_id=self.entity_id.hex(), use_case=accepted.use_case.name)
-        alerts = self._changed(state, now)
+        alerts = self._changed(state, now, announced=_adds_a_listed_device(accepted.payload, before, state))
         return [response, *alerts, *self._sub_ghz_alerts(before.sub_ghz, accepted.payload, now)]
 
     def _items(self, state: ChfState, request: AccessRequest, now: int) -> tuple[ChfState, bytes]:
@@ -328,11 +328,15 @@ class Chf:
             alerts += [] if alert is None else [alert]
         return alerts
 
-    def _changed(self, state: ChfState, now: int) -> list[bytes]:
-        """Keep a state; when its Device Log is another, raise CS14 and tell the hub."""
+    def _changed(self, state: ChfState, now: int, *, announced: bool = False) -> list[bytes]:
+        """Keep a state; when its Device Log is another, raise CS14 and tell the hub.
+
+        ``announced``: raise it in any case. A CCS01 for a device that is listed changes nothing and is announced all
+        the same (gbcs-messages 12.4).
+        """
         before = self.state
         alerts = []
-        if state.device_log != before.device_log:
+        if announced or state.device_log != before.device_log:
             state = replace(state, changed_at=now, alert_counter=state.alert_counter + 1).noting(
                 DEVICE_LOG_CHANGED, now
             )
@@ -458,6 +462,20 @@ ITEMS: Final[Mapping[int, frozenset[tuple[str, int, Obis, int]]]] = {
 def _named(spec: Spec) -> tuple[str, int, Obis, int]:
     letter = {Get: "G", Set: "S", Action: "A", GetWithSelection: "L"}[type(spec)]
     return letter, spec.class_id, spec.obis, spec.method if isinstance(spec, Action) else spec.attribute
+
+
+def _adds_a_listed_device(payload: Payload, before: ChfState, after: ChfState) -> bool:
+    """Whether a CCS01 named a device that was listed already."""
+    if not isinstance(payload, AccessRequest):
+        return False
+    for spec, value in payload.items:
+        match spec, value:
+            case Action(class_id=104, method=1), Structure(elements=(OctetString() as device, *_)):
+                if spec.obis == _DEVICE_LOG and before.find(device.value) and after.find(device.value):
+                    return True
+            case _:
+                pass
+    return False
 
 
 def _item(state: ChfState, spec: Spec, value: Data, now: int, device_id: bytes) -> tuple[ChfState, ItemResult]:
