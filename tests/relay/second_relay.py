@@ -195,7 +195,9 @@ def envelope_content(fields: dict[str, Any]) -> bytes:
 
 def receipt_content(fields: dict[str, Any]) -> bytes:
     """The map of a receipt, from the fields of a vector."""
-    numbers = {"order_id": 2, "kind": 3, "at": 4, "digest": 5, "message": 6, "reason": 7, "permit_answer": 8}
+    numbers = {
+        "order_id": 2, "kind": 3, "at": 4, "digest": 5, "message": 6, "reason": 7, "permit_answer": 8, "outcome": 9,
+    }  # fmt: skip
     return _content(fields, numbers, {"digest", "message", "permit_answer"})
 
 

@@ -32,6 +32,7 @@ Events told (key=value; identifiers and messages in hex):
 ``permit_offered``                    order_id, permit: it goes up ahead of its Command
 ``permit_answered``                   order_id, status, serial, clock_reliable: the hub's word, which proves nothing
 ``command_not_offered``               order_id, permit: the hub's word on it; the Command did not go up
+``code_entered``                      order_id, outcome: what the device answered to a top-up's digits
 ``response_received``                 order_id, message_code, message
 ``response_repeated``                 order_id
 ``tunnel_message_ignored``            reason, message

@@ -51,6 +51,8 @@ if TYPE_CHECKING:
 
 _BLOCK_START = b"\xdd\x09"
 """How one block of a longer message begins (HAN reference 1.7)."""
+PECS01 = 0x0116
+"""Top-up at the PPMID (HAN reference 2.5): what stands for the message code of a code, though no message is sent."""
 _RECEIPTS_AT_ONCE = 64
 
 
@@ -60,6 +62,8 @@ class Binding:
 
     hub_id: bytes
     device_ids: frozenset[bytes] | None = None
+    code_ids: frozenset[bytes] = frozenset()
+    """Devices at which the agent can enter the digits of a top-up."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +76,18 @@ class Offer:
     command: bytes
     messages: tuple[bytes, ...]
     permit: bytes | None = None
+    code_for: bytes | None = None
+    """The device at which ``command``, the digits of a top-up, is to be entered; nothing goes up the tunnel."""
+    again: bool = False
+    """Of a code: whether it was entered before and nobody answered."""
+
+
+@dataclass(frozen=True, slots=True)
+class _About:
+    """What an envelope carries: a Command's key and code, or those that stand for the digits of a top-up."""
+
+    key: CommandKey
+    message_code: int
 
 
 @dataclass(slots=True)
@@ -129,43 +145,48 @@ class StoreAndForward:
             self._repeat(held, envelope, now)
             return True
         header = _command_header(envelope)
-        reason = "order_id_used_before" if held else self._fault(envelope, header)
-        if reason or header is None:
+        about = _about(envelope, header)
+        reason = "order_id_used_before" if held else self._fault(envelope, header, about)
+        if reason or about is None:
             self._refuse(envelope.order_id, envelope.digest, reason or "not_a_command", now)
         elif now >= envelope.expires_at:
             receipt = Receipt(envelope.order_id, ReceiptKind.EXPIRED, now, envelope.digest, None, "not_offered")
             self._store.queue(encode_receipt(receipt), now)
             self._tell("command_expired", order_id=envelope.order_id, offered=False)
         else:
-            self._keep(envelope, header, now)
+            self._keep(envelope, about, now)
         return True
 
-    def _fault(self, envelope: Envelope, header: GroupingHeader | None) -> str | None:
+    def _fault(self, envelope: Envelope, header: GroupingHeader | None, about: _About | None) -> str | None:
         """Why this Command is not for this agent to carry."""
         devices = self._binding.device_ids
         if envelope.hub_id != self._binding.hub_id:
             return "another_hub"
         if devices is not None and envelope.target_id not in devices:
             return "another_device"
-        if header is None or header.cra is not Cra.COMMAND or envelope.command.startswith(_BLOCK_START):
+        if envelope.command_class is CommandClass.CODE:
+            if envelope.target_id not in self._binding.code_ids:
+                return "another_device"
+        elif header is None or header.cra is not Cra.COMMAND or envelope.command.startswith(_BLOCK_START):
             return "not_a_command"
-        if header.business_target_id != envelope.target_id:
+        elif header.business_target_id != envelope.target_id:
             return "target_is_not_the_commands"  # else an envelope could name one device and carry for another
-        if self._is_superseded(_key(header), envelope.command_class):
+        assert about is not None
+        if self._is_superseded(about.key, envelope.command_class):
             return "superseded"
-        held = self._store.by_key(_key(header))
+        held = self._store.by_key(about.key)
         if held is not None and (held.state is not State.EXPIRED or held.digest != envelope.digest):
             return "held_under_another_order"  # an expired Command may come again, the same, with more time
         if len(self._store.open_commands()) >= COMMANDS_OPEN_MAX or self._store.count() >= COMMANDS_REMEMBERED_MAX:
             return "store_full"
         return None
 
-    def _keep(self, envelope: Envelope, header: GroupingHeader, now: int) -> None:
+    def _keep(self, envelope: Envelope, about: _About, now: int) -> None:
         command = NewCommand(
             envelope.order_id,
             envelope.digest,
-            _key(header),
-            header.message_code,
+            about.key,
+            about.message_code,
             envelope.expires_at,
             envelope.command,
             envelope.command_class,
@@ -177,11 +198,11 @@ class StoreAndForward:
         self._tell(
             "command_taken",
             order_id=envelope.order_id,
-            message_code=header.message_code,
+            message_code=about.message_code,
             target_id=envelope.target_id.hex(),
             expires_at=envelope.expires_at,
             digest=envelope.digest.hex(),
-            command=envelope.command.hex(),
+            **_octets_told(envelope.command_class, envelope.command),
         )
 
     def _repeat(self, held: HeldCommand, envelope: Envelope, now: int) -> None:
@@ -250,6 +271,9 @@ class StoreAndForward:
                 self._answers_left = {key: left for key, left in self._answers_left.items() if key in open_ids}
                 self._answers_left[held.order_id] = ANSWERS_PER_PERMIT_MAX
                 self._tell("permit_offered", order_id=held.order_id, permit=held.permit.hex())
+            if held.command_class is CommandClass.CODE:
+                again = held.state is not State.TAKEN
+                return Offer(held.order_id, held.command, (), code_for=held.key.target_id, again=again)
             return Offer(held.order_id, held.command, _messages(held), held.permit)
         return None
 
@@ -262,8 +286,19 @@ class StoreAndForward:
             order_id=held.order_id,
             message_code=held.message_code,
             again=held.state is not State.TAKEN,
-            command=held.command.hex(),
+            **_octets_told(held.command_class, held.command),
         )
+
+    def code_answered(self, offer: Offer, now: int, *, accepted: bool, silence_before: bool) -> None:
+        """The device answered the entry of a code. That ends it; what it is worth, its display and its log know."""
+        now = self._time(now)
+        self._in_flight = None
+        self._to_offer.pop(offer.order_id, None)
+        held = self._held(offer.order_id)
+        outcome = "accepted" if accepted else "refused_after_silence" if silence_before else "refused"
+        receipt = Receipt(held.order_id, ReceiptKind.ENTERED, now, held.digest, outcome=outcome)
+        self._store.move(held.order_id, held.state, MOVES[held.state, Happening.RESPONSE], encode_receipt(receipt), now)
+        self._tell("code_entered", order_id=held.order_id, outcome=outcome)
 
     # Permits: what the hub answers decides what goes up next, and proves nothing
 
@@ -426,7 +461,7 @@ class StoreAndForward:
             self._tell("command_superseded", order_id=held.order_id, offered=offered)
 
     def _is_superseded(self, key: CommandKey, command_class: CommandClass) -> bool:
-        if command_class is CommandClass.TOP_UP:
+        if command_class in {CommandClass.TOP_UP, CommandClass.CODE}:
             return False  # the UTRN cache knows no order
         highest = self._store.highest_counter(key.originator_id, key.target_id)
         return highest is not None and key.originator_counter < highest
@@ -490,6 +525,18 @@ def _messages(held: HeldCommand) -> tuple[bytes, ...]:
 def wants_nonce(answer: Answer) -> bool:
     """Whether the hub refused a permit for want of a clock: then it takes one that answers its nonce."""
     return answer.status is Status.TIME and not answer.clock_reliable
+
+
+def _about(envelope: Envelope, header: GroupingHeader | None) -> _About | None:
+    """What the store knows it by. No message answers a code, so its key need only be its own."""
+    if envelope.command_class is CommandClass.CODE:
+        return _About(CommandKey(bytes(8), envelope.target_id, int.from_bytes(envelope.digest[:8], "big")), PECS01)
+    return None if header is None else _About(_key(header), header.message_code)
+
+
+def _octets_told(command_class: CommandClass, command: bytes) -> dict[str, str]:
+    """What may be told of the octets: all of a Command, nothing of a code."""
+    return {} if command_class is CommandClass.CODE else {"command": command.hex()}
 
 
 def _key(header: GroupingHeader) -> CommandKey:

@@ -178,6 +178,14 @@ class Tunnel(Protocol):
         ...
 
 
+class Keypad(Protocol):
+    """The way to a device's top-up: what the customer's fingers do on the PPMID of today."""
+
+    async def enter(self, device_id: bytes, digits: str) -> bool:
+        """Enter twenty digits; whether the device says that it accepted. Raises ``TunnelDownError`` when it is mute."""
+        ...
+
+
 class Clock(Protocol):
     """The time."""
 

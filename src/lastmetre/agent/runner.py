@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from lastmetre.agent.core import Offer, StoreAndForward
-    from lastmetre.agent.ports import Bearer, Clock, Tell, Tunnel
+    from lastmetre.agent.ports import Bearer, Clock, Keypad, Tell, Tunnel
     from lastmetre.relay.permit import Answer
 
 
@@ -38,7 +38,9 @@ class Runner:
         clock: Clock,
         random: Callable[[], float],
         tell: Tell,
+        keypad: Keypad | None = None,
     ) -> None:
+        self._keypad = keypad
         self._core = core
         self._bearer = bearer
         self._tunnel = tunnel
@@ -128,6 +130,9 @@ class Runner:
                 await self._idle()
                 continue
             try:
+                if offer.code_for is not None:
+                    await self._enter(offer, offer.code_for)
+                    continue
                 if offer.permit is not None and not await self._permit_goes(offer):
                     continue
                 for message in offer.messages:
@@ -139,6 +144,14 @@ class Runner:
             else:
                 self._core.transfer_accepted(offer, self._clock.now())
                 self._to_hand_on.set()
+
+    async def _enter(self, offer: Offer, device_id: bytes) -> None:
+        """A code, at the device; its answer ends it."""
+        assert self._keypad is not None, "a core that takes codes needs a keypad"
+        async with asyncio.timeout(TRANSFER_S):
+            accepted = await self._keypad.enter(device_id, offer.command.decode("ascii"))
+        self._core.code_answered(offer, self._clock.now(), accepted=accepted, silence_before=offer.again)
+        self._to_hand_on.set()
 
     async def _transfer(self, message: bytes) -> None:
         async with asyncio.timeout(TRANSFER_S):

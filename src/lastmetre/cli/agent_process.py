@@ -67,13 +67,14 @@ import msgspec
 
 from lastmetre.agent.bearers import BearersInOrder, NamedBearer
 from lastmetre.agent.core import Binding, StoreAndForward
-from lastmetre.agent.errors import AgentError
-from lastmetre.agent.keypad import BUTTONS, words_for
+from lastmetre.agent.errors import AgentError, TunnelDownError
+from lastmetre.agent.keypad import BUTTONS, SUCCESS, words_for
 from lastmetre.agent.runner import Runner
 from lastmetre.cli.passphrases import read_passphrase
 from lastmetre.cli.problems import EXIT_FAILED, ProblemError
 from lastmetre.cli.processes import run_process, tell_line
 from lastmetre.cli.settings import EntityId, Pan, Port, Short, TlsFiles  # noqa: TC001 - msgspec reads them
+from lastmetre.han import ConsumerTopUp
 from lastmetre.links.agent_store import SqliteAgentStore
 from lastmetre.links.air import LOOPBACK
 from lastmetre.links.errors import LinkError
@@ -162,6 +163,20 @@ class SystemClock:
         return time.clock_gettime(time.CLOCK_BOOTTIME) if hasattr(time, "CLOCK_BOOTTIME") else time.monotonic()
 
 
+class _Keypad:
+    """``agent.ports.Keypad``: plain Smart Energy to the ESME (PECS01). A gas meter's PCS01 needs keys it has not."""
+
+    def __init__(self, radio: PpmidRadio | LineStack) -> None:
+        self._radio = radio
+
+    async def enter(self, device_id: bytes, digits: str) -> bool:
+        """Whether the meter's Default Response said success."""
+        try:
+            return await self._radio.ask(device_id, ConsumerTopUp(digits)) == SUCCESS
+        except (NoAnswerError, StackSilentError) as error:
+            raise TunnelDownError("no_answer") from error
+
+
 def main() -> None:
     """``lastmetre-agent --config FILE``: the agent without the rest of the command line, for a PPMID."""
     parser = argparse.ArgumentParser(prog="lastmetre-agent", description="The PPMID's agent.")
@@ -193,7 +208,7 @@ async def _run(settings: AgentSettings, ending: asyncio.Event) -> None:
         store = stack.enter_context(SqliteAgentStore(Path(settings.store)))
         core = StoreAndForward(_binding(settings), store, tell_line, clock.counted_s)
         radio = _radio(settings)
-        runner = Runner(core, bearer, radio, clock, random.SystemRandom().random, tell_line)
+        runner = Runner(core, bearer, radio, clock, random.SystemRandom().random, tell_line, _Keypad(radio))
         radio.on_opened = runner.tunnel_opened
         radio.on_closed = runner.tunnel_closed
         radio.on_message = runner.message_from_tunnel
@@ -270,7 +285,15 @@ def _relay_side(settings: AgentSettings) -> AgentSide:
 def _binding(settings: AgentSettings) -> Binding:
     devices = settings.device_ids
     listed = None if devices is None else frozenset(map(bytes.fromhex, devices))
-    return Binding(bytes.fromhex(settings.hub_id), listed)
+    return Binding(bytes.fromhex(settings.hub_id), listed, frozenset({_esme_id(settings)}))
+
+
+def _esme_id(settings: AgentSettings) -> bytes:
+    """The meter that the buttons speak to, and that codes are entered at."""
+    side = settings.air or settings.stack
+    if side is None:
+        raise ProblemError("the agent needs one Zigbee side: write either [air] or [stack] into its settings")
+    return bytes.fromhex(side.esme_id)
 
 
 def _radio(settings: AgentSettings) -> PpmidRadio | LineStack:

@@ -1,4 +1,4 @@
-"""The class of a Command: what carriers may know of it, so that they need not look inside.
+"""The class of an envelope: what carriers may know of it, so that they need not look inside.
 
 It follows from the message code: the lane of the catalogue, and whether the Command turns a supply off or on.
 DESIGN CHOICE; the supplier writes it, the agent only reads it.
@@ -21,6 +21,8 @@ class CommandClass(IntEnum):
     """It uses the UTRN cache: nothing supersedes it."""
     SUPPLY = 3
     """Ordinary counter, and it closes, opens or arms a supply: fleets bound how many of these are at large (T36)."""
+    CODE = 4
+    """No Command: the twenty digits of a top-up, which the agent enters at the target as its customer would."""
 
 
 _SUPPLY: Final = frozenset({"ECS42", "ECS43", "ECS44", "GCS32", "GCS39"})

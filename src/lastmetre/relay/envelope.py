@@ -2,7 +2,8 @@
 
 Version 1 is a CBOR map (``docs/relay.md``); keys in ``KEYS``. It travels only inside the signature and encryption of
 ``cose_form``. Rules: an envelope whose digest is not that of its Command does not decode; ``expires_at`` is the first
-second at which the agent must no longer offer the Command. Nothing here reads the Command.
+second at which the agent must no longer offer the Command. Nothing here reads the Command. With the class ``CODE`` the
+twenty digits of a top-up stand in its place, and no permit.
 """
 
 from __future__ import annotations
@@ -39,6 +40,7 @@ KEYS: Final = {
     "permit": 9,
     "sent_at": 10,
 }
+CODE_DIGITS: Final = 20
 _OPTIONAL: Final = frozenset({"permit", "sent_at"})
 
 
@@ -146,6 +148,11 @@ def _fault(envelope: Envelope) -> tuple[str, str] | None:
         return "expires_at", "out_of_range"
     if not 0 < len(envelope.command) <= COMMAND_OCTETS_MAX:
         return "command", "empty_or_too_long"
+    if envelope.command_class is CommandClass.CODE:
+        if len(envelope.command) != CODE_DIGITS or not envelope.command.isdigit():
+            return "command", "not_twenty_digits"
+        if envelope.permit is not None:
+            return "permit", "goes_with_commands_only"
     if envelope.digest != sha256(envelope.command):
         return "digest", "not_of_this_command"
     if envelope.permit is not None and len(envelope.permit) != PERMIT_OCTETS:

@@ -42,9 +42,20 @@ class ReceiptKind(StrEnum):
     PERMIT_ANSWERED = "permit_answered"
     """The hub's own record about the Command's relay permit came down, and is in ``permit_answer`` as it came. It has
     no MAC and proves nothing, least of all about the Command."""
+    ENTERED = "entered"
+    """The code was entered and the device answered; ``outcome`` says how. The agent's word: nothing signed came."""
 
 
-KEYS: Final = {"order_id": 2, "kind": 3, "at": 4, "digest": 5, "message": 6, "reason": 7, "permit_answer": 8}
+KEYS: Final = {
+    "order_id": 2,
+    "kind": 3,
+    "at": 4,
+    "digest": 5,
+    "message": 6,
+    "reason": 7,
+    "permit_answer": 8,
+    "outcome": 9,
+}
 KIND_CODES: Final = {
     ReceiptKind.TAKEN: 1,
     ReceiptKind.TAKEN_BY_TUNNEL: 2,
@@ -52,6 +63,7 @@ KIND_CODES: Final = {
     ReceiptKind.EXPIRED: 4,
     ReceiptKind.REFUSED: 5,
     ReceiptKind.PERMIT_ANSWERED: 6,
+    ReceiptKind.ENTERED: 7,
 }
 REASON_CODES: Final = {
     # With EXPIRED. "Offered" means that the Command may be at large.
@@ -71,7 +83,10 @@ REASON_CODES: Final = {
     "malformed": 25,
 }
 """Every reason there is."""
-_OPTIONAL: Final = frozenset({"message", "reason", "permit_answer"})
+OUTCOME_CODES: Final = {"accepted": 1, "refused": 2, "refused_after_silence": 3}
+"""What became of a code. The third: an earlier entry was not answered and may have been the one that was accepted."""
+_OPTIONAL: Final = frozenset({"message", "reason", "permit_answer", "outcome"})
+_OUTCOMES: Final = {code: outcome for outcome, code in OUTCOME_CODES.items()}
 _KINDS: Final = {code: kind for kind, code in KIND_CODES.items()}
 _REASONS: Final = {code: reason for reason, code in REASON_CODES.items()}
 _FIRST_REFUSAL: Final = 16
@@ -80,7 +95,7 @@ _FIRST_REFUSAL: Final = 16
 @dataclass(frozen=True, slots=True)
 class Receipt:
     """One observation. ``message`` goes with RESPONSE only, ``reason`` with EXPIRED and REFUSED only,
-    ``permit_answer`` with PERMIT_ANSWERED only.
+    ``permit_answer`` with PERMIT_ANSWERED only, ``outcome`` with ENTERED only.
     """
 
     order_id: str
@@ -90,6 +105,7 @@ class Receipt:
     message: bytes | None = None
     reason: str | None = None
     permit_answer: bytes | None = None
+    outcome: str | None = None
 
 
 def encode_receipt(receipt: Receipt) -> bytes:
@@ -107,6 +123,7 @@ def encode_receipt(receipt: Receipt) -> bytes:
             "message": receipt.message,
             "reason": None if receipt.reason is None else REASON_CODES[receipt.reason],
             "permit_answer": receipt.permit_answer,
+            "outcome": None if receipt.outcome is None else OUTCOME_CODES[receipt.outcome],
         },
     )
 
@@ -120,6 +137,9 @@ def decode_receipt(data: bytes) -> Receipt:
     reason = _REASONS.get(read_number(fields, "reason")) if "reason" in fields else None
     if "reason" in fields and reason is None:
         raise RelayDecodeError("reason", "unknown_reason")
+    outcome = _OUTCOMES.get(read_number(fields, "outcome")) if "outcome" in fields else None
+    if "outcome" in fields and outcome is None:
+        raise RelayDecodeError("outcome", "unknown_outcome")
     receipt = Receipt(
         read_order_id(fields),
         kind,
@@ -128,6 +148,7 @@ def decode_receipt(data: bytes) -> Receipt:
         read_octets(fields, "message") if "message" in fields else None,
         reason,
         read_octets(fields, "permit_answer") if "permit_answer" in fields else None,
+        outcome,
     )
     fault = _fault(receipt)
     if fault:
@@ -148,6 +169,8 @@ def _fault(receipt: Receipt) -> tuple[str, str] | None:
         return "message", "goes_with_response_only"
     if receipt.message is not None and not 0 < len(receipt.message) <= MESSAGE_OCTETS_MAX:
         return "message", "empty_or_too_long"
+    if (receipt.outcome in OUTCOME_CODES) != (receipt.kind is ReceiptKind.ENTERED):
+        return "outcome", "goes_with_entered_only"
     if (receipt.permit_answer is not None) != (receipt.kind is ReceiptKind.PERMIT_ANSWERED):
         return "permit_answer", "goes_with_permit_answered_only"
     if receipt.permit_answer is not None and not _is_answer(receipt.permit_answer):
