@@ -11,10 +11,9 @@ from lastmetre.gbcs.protect import decrypt_attribute, encryption_key, seal, unsi
 from lastmetre.gbcs.zcl import ReadAttributes, ReadAttributesResponse, ZclCommand, zcl_command
 from lastmetre.home.gas.gsme import Gsme
 from lastmetre.home.gas.state import GasState
-from lastmetre.home.identity import DeviceIdentity
 from lastmetre.home.ports import MemoryStore
 from tests import own_world as own
-from tests.own_world import DS, KA, PPMID, SUPPLIER, Told
+from tests.own_world import KA, PPMID, SUPPLIER, Told
 
 if TYPE_CHECKING:
     from lastmetre.gbcs.catalogue import UseCase
@@ -28,7 +27,7 @@ CLIENT_TO_SERVER, SERVER_TO_CLIENT, PROFILE_WIDE = 0x01, 0x09, 0x00
 
 def meter(state: GasState | None = None, *, store: DeviceStore | None = None, told: Told | None = None) -> Gsme:
     """A gas meter that knows our supplier, and was joined with the PPMID."""
-    identity = DeviceIdentity(GSME, own.private_key(GSME, DS), own.private_key(GSME, KA), own.anchors())
+    identity = own.identity_of(GSME)
     partners = {PPMID: own.certificate(PPMID, KA)}
     new = state or GasState(attributes={(0x0705, 0x0000): PREPAYMENT_MODE, (0x0705, 0x0001): 1_000_000})
     return Gsme(identity, store or MemoryStore(), told or Told(), new=new, partners=partners)

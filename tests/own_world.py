@@ -117,13 +117,20 @@ def anchors() -> dict[tuple[Role, KeyUse], Certificate]:
     }
 
 
+@cache
+def identity_of(entity_id: bytes) -> DeviceIdentity:
+    """A device's keys and trust anchors; the same each time, so that a secret is agreed once."""
+    return DeviceIdentity(entity_id, private_key(entity_id, DS), private_key(entity_id, KA), anchors())
+
+
 def meter(
     *, balance: int = -1_000, supply: Supply = Supply.OFF_BY_CREDIT, store: DeviceStore | None = None,
     entity_id: bytes = ESME, told: Told | None = None, load: LoadProfile = no_load,
 ) -> Esme:  # fmt: skip
     """A meter that knows our supplier; its balance is in thousandths of a penny."""
-    identity = DeviceIdentity(entity_id, private_key(entity_id, DS), private_key(entity_id, KA), anchors())
-    return Esme(identity, store or MemoryStore(), told or Told(), new=MeterState(balance, supply), load=load)
+    return Esme(
+        identity_of(entity_id), store or MemoryStore(), told or Told(), new=MeterState(balance, supply), load=load
+    )
 
 
 def header(name: str, counter: int, *, originator: bytes = SUPPLIER, target: bytes = ESME) -> GroupingHeader:

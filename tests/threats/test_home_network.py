@@ -186,6 +186,7 @@ def test_block_transfers_cannot_be_mixed_or_hoarded() -> None:
     assert all(door.take(block, NOW) != whole for block in blocks[1:])
     for counter in range(10, 10 + 3 * TRANSFERS_MAX):
         assert door.take(split(own.critical(own.header("ECS44", counter), bytes(3_000)))[0], NOW) is None
+    assert len(door._joiners) <= TRANSFERS_MAX
     assert [door.take(block, NOW) for block in blocks][-1] == whole
 
 

@@ -33,9 +33,9 @@ GPF = bytes.fromhex("00005eef100000a3")
 
 def identity(entity_id: bytes) -> DeviceIdentity:
     """Keys and trust anchors of a device of ours."""
-    anchors = own.anchors()
-    if entity_id == CHF:
-        anchors = {(Role.ACCESS_CONTROL_BROKER, KA): own.certificate(BROKER, KA)}
+    if entity_id != CHF:
+        return own.identity_of(entity_id)
+    anchors = {(Role.ACCESS_CONTROL_BROKER, KA): own.certificate(BROKER, KA)}
     return DeviceIdentity(entity_id, own.private_key(entity_id, DS), own.private_key(entity_id, KA), anchors)
 
 
