@@ -15,6 +15,7 @@ from lastmetre.cli.key_settings import check_own_keys
 from lastmetre.cli.passphrases import PASSPHRASE_VARIABLE, read_passphrase
 from lastmetre.cli.problems import ProblemError
 from lastmetre.dcc.errors import SettingsRefused
+from lastmetre.dcc.holding import HoldLimits
 from lastmetre.dcc.inventory import WanCoverage
 from lastmetre.gbcs.keys import KeyUse
 from lastmetre.links.keystore import Keyring, key_file_name, xml_file_name
@@ -52,6 +53,12 @@ def test_the_settings_that_the_manual_shows_are_read() -> None:
     assert (rules.volumes[0].limit, rules.volumes[0].user_id) == (100, SUPPLIER)
     assert (rules.values[0].least, rules.values[0].most) == (Decimal(1), Decimal(20_000))
     assert options_of(settings).outages.after_s == 180
+    assert options_of(settings).limits == HoldLimits()
+    meter = inventory.device(ESME)
+    assert meter is not None
+    assert meter.mpxns.import_mpxn == "1312345678111"
+    since = [row.since_at for row in inventory.registered(meter, 2_000_000_000)]
+    assert sorted(since) == [0, 1_775_001_600], "its own row, and its supply's"
 
 
 @pytest.mark.parametrize(

@@ -32,6 +32,8 @@ TOML (paths are taken from the working directory; ids are 16 hexadecimal digits)
     sends_max = 3
     tick_s = 5.0                         # how often dates, decisions and outages are looked at
     outage_after_s = 180                 # a hub away so long is an outage, of which its Users are told; 0: never
+    late_max_s = 86400                   # what was due for longer, the DSP being down, is not made (E30)
+    sequence_wait_s = 86400              # for the request before it in a sequence (E46)
 
     [[volume]]                           # anomaly thresholds: what passes one waits for a person (lastmetre dcc)
     limit = 100                          # Commands ...
@@ -64,11 +66,21 @@ TOML (paths are taken from the working directory; ids are 16 hexadecimal digits)
     type = "ESME"
     hub = "00005eef100000a2"
     esme_variant = "A"
-    registrations = [{ role = "IS", user = "00005eef10000010" }]
+    mpxn = "1312345678111"               # also secondary_mpan, export_mpan; registrations below are by these
+    manufacturer = "AB01"                # also model, smets_version, firmware_version, uprn, post_code,
+                                         # address_identifier, csp_region: what SRV 8.2 and 12.1 tell
+    registrations = [{ role = "IS", user = "00005eef10000010" }] # of this device alone: for small worlds
+
+    [[registration]]                     # who acts for a supply, from when until when
+    mpxn = "1312345678111"
+    role = "IS"
+    user = "00005eef10000010"
+    since = 2026-04-01T00:00:00Z
 """
 
 from __future__ import annotations
 
+import dataclasses
 from decimal import Decimal  # noqa: TC003 - msgspec reads it
 from typing import Annotated
 
@@ -79,11 +91,14 @@ from lastmetre.cli.settings import EntityId, Moment, Port, TlsFiles  # noqa: TC0
 from lastmetre.dcc.anomalies import AnomalyRules, ValueThreshold, VolumeThreshold
 from lastmetre.dcc.dsp import DspOptions
 from lastmetre.dcc.egress import Waits
+from lastmetre.dcc.holding import HoldLimits
 from lastmetre.dcc.inventory import (
     Device,
     DeviceStatus,
     DeviceType,
     Inventory,
+    MpxnRegistration,
+    Mpxns,
     Registration,
     User,
     UserRole,
@@ -114,6 +129,12 @@ class RegistrationRow(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     until: Moment | None = None
 
 
+class MpxnRegistrationRow(RegistrationRow, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """The same for everything that belongs to a supply."""
+
+    mpxn: str
+
+
 class DeviceRow(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One device of the inventory; a hub is its own hub."""
 
@@ -129,10 +150,21 @@ class DeviceRow(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     wan_jitter_s: float = 0.0
     wan_loss: float = 0.0
     registrations: tuple[RegistrationRow, ...] = ()
+    mpxn: str | None = None
+    secondary_mpan: str | None = None
+    export_mpan: str | None = None
+    manufacturer: str = ""
+    model: str = ""
+    smets_version: str | None = None
+    firmware_version: str | None = None
+    uprn: str | None = None
+    post_code: str | None = None
+    address_identifier: str | None = None
+    csp_region: str | None = None
 
 
 class WaitSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """How long the way out is patient (``dcc.egress.Waits``), and when an absence is an outage."""
+    """How long the way out is patient (``dcc.egress.Waits``), when absence is an outage, how long requests are held."""
 
     wan_wait_s: Seconds = Waits().wan_wait_s
     intermittent_wait_s: Seconds = Waits().intermittent_wait_s
@@ -141,6 +173,8 @@ class WaitSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     sends_max: Seconds = Waits().sends_max
     tick_s: Annotated[float, msgspec.Meta(gt=0)] = Waits().tick_s
     outage_after_s: Seconds = OutageRules().after_s or 0
+    late_max_s: Seconds = HoldLimits().late_max_s
+    sequence_wait_s: Seconds = HoldLimits().sequence_wait_s
 
 
 class VolumeRow(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -181,6 +215,7 @@ class DccSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     wan_host: str = "127.0.0.1"
     wan_port: Port = 0
     waits: WaitSettings = WaitSettings()
+    registration: tuple[MpxnRegistrationRow, ...] = ()
     volume: tuple[VolumeRow, ...] = ()
     value: tuple[ValueRow, ...] = ()
     change_of_supplier_id: EntityId | None = None
@@ -197,14 +232,14 @@ class DccSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 def inventory_of(settings: DccSettings) -> Inventory:
     """The inventory as it is when new; raises ``SettingsRefused``."""
-    return Inventory(map(_device, settings.device), map(_user, settings.user))
+    by_mpxn = (MpxnRegistration(row.mpxn, _registration(row)) for row in settings.registration)
+    return Inventory(map(_device, settings.device), map(_user, settings.user), by_mpxn)
 
 
 def waits_of(settings: DccSettings) -> Waits:
     """How long the way out is patient."""
     given = msgspec.structs.asdict(settings.waits)
-    del given["outage_after_s"]
-    return Waits(**given)
+    return Waits(**{field.name: given[field.name] for field in dataclasses.fields(Waits) if field.name in given})
 
 
 def options_of(settings: DccSettings) -> DspOptions:
@@ -212,6 +247,7 @@ def options_of(settings: DccSettings) -> DspOptions:
     cos_id = settings.change_of_supplier_id
     return DspOptions(
         rules=AnomalyRules(tuple(map(_volume, settings.volume)), tuple(map(_value, settings.value))),
+        limits=HoldLimits(settings.waits.late_max_s, settings.waits.sequence_wait_s),
         outages=OutageRules(settings.waits.outage_after_s or None),
         change_of_supplier_id=None if cos_id is None else bytes.fromhex(cos_id),
     )
@@ -254,6 +290,15 @@ def _device(row: DeviceRow) -> Device:
         registrations=tuple(map(_registration, row.registrations)),
         esme_variant=row.esme_variant,
         wan_coverage=row.wan,
+        mpxns=Mpxns(row.mpxn, row.secondary_mpan, row.export_mpan),
+        manufacturer=row.manufacturer,
+        model=row.model,
+        smets_version=row.smets_version,
+        firmware_version=row.firmware_version,
+        uprn=row.uprn,
+        post_code=row.post_code,
+        address_identifier=row.address_identifier,
+        csp_region=row.csp_region,
     )
 
 
