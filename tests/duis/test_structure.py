@@ -27,8 +27,6 @@ if TYPE_CHECKING:
 
 SEED = 20_261_123
 MUTATIONS = 4_000
-REFUSED_SHARE = 0.995
-"""Of the documents that the schema refuses, we refuse so many; space inside an element without content is let pass."""
 
 NUMBERS = (
     "0 1 -1 +1 01 5 6 8 9 16 17 48 49 100 101 -128 -129 128 255 256 1799 1800 3600 3601 10000 10001 32767 32768 65535 "
@@ -114,22 +112,20 @@ def mutated(root: etree._Element, random: Random) -> etree._Element:
 
 @needs_duis
 def test_mutations_are_judged_as_the_schema_judges_them() -> None:
-    """Nothing that the schema takes is refused, and nearly all that it refuses is refused here."""
+    """Nothing that the schema takes is refused, and all that it refuses is refused here."""
     random = Random(SEED)
     roots = list(legal())
-    refused = refused_by_both = taken = 0
+    taken = 0
     for _ in range(MUTATIONS):
-        root = mutated(random.choice(roots), random)
-        why = refusal(etree.tostring(root))
-        if schema().validate(root):
+        document = etree.tostring(mutated(random.choice(roots), random))
+        why = refusal(document)
+        if schema().validate(etree.fromstring(document)):
             taken += 1
             # The judge passes over any character that base64 does not have; the standard does not.
-            assert not why or why.endswith("base64"), f"{why}\n{etree.tostring(root).decode()[:2000]}"
+            assert not why or why.endswith("base64"), f"{why}\n{document.decode()[:2000]}"
         else:
-            refused += 1
-            refused_by_both += bool(why)
-    assert taken > MUTATIONS // 20
-    assert refused_by_both >= refused * REFUSED_SHARE
+            assert why, document.decode()[:2000]
+    assert MUTATIONS // 20 < taken < MUTATIONS // 2
 
 
 def balance(*children: Element) -> Element:
