@@ -125,6 +125,9 @@ def test_records_come_back_as_they_went_in_even_after_reopening(reopen: Reopen) 
             (OutboxKind.WAN, HUB, b"\xdd", "request", 5),
             (OutboxKind.PUSH, SUPPLIER, b"<r/>", None, 6),
         ]
+        assert change.destinations() == {(OutboxKind.WAN, HUB), (OutboxKind.PUSH, SUPPLIER)}
+        assert change.next_out(OutboxKind.PUSH, SUPPLIER) == items[1]
+        assert change.next_out(OutboxKind.PUSH, HUB) is None
         change.take_out(items[0].number)
         assert change.outbox() == items[1:]
         assert change.local_responses() == (local,)

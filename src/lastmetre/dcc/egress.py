@@ -135,7 +135,7 @@ class Egress:
 
     def _destinations(self) -> set[Destination]:
         with self._store.change() as change:
-            return {(item.kind, item.to_id) for item in change.outbox()}
+            return set(change.destinations())
 
     async def _work(self, destination: Destination) -> None:
         wake = self._workers[destination]
@@ -153,7 +153,7 @@ class Egress:
 
     def _next(self, destination: Destination) -> OutboxItem | None:
         with self._store.change() as change:
-            return next((item for item in change.outbox() if (item.kind, item.to_id) == destination), None)
+            return change.next_out(*destination)
 
     async def _leave(self, item: OutboxItem) -> bool:
         """Whether this item is done with."""

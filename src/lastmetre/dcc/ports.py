@@ -354,6 +354,12 @@ class DspChange(Protocol):
     def outbox(self) -> tuple[OutboxItem, ...]:
         """Everything that still has to leave, oldest first."""
 
+    def destinations(self) -> frozenset[tuple[OutboxKind, bytes]]:
+        """Where something still has to go."""
+
+    def next_out(self, kind: OutboxKind, to_id: bytes) -> OutboxItem | None:
+        """The oldest item for a destination: however much waits, only that one is read."""
+
     def take_out(self, number: int) -> None:
         """An item has left, or never will."""
 

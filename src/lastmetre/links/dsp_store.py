@@ -253,6 +253,15 @@ class PostgresDspChange:
         """As in the port."""
         return self._all(OutboxItem, "outbox", "ORDER BY number")
 
+    def destinations(self) -> frozenset[tuple[OutboxKind, bytes]]:
+        """As in the port."""
+        rows = self._connection.execute("SELECT DISTINCT kind, to_id FROM dcc.outbox")
+        return frozenset((OutboxKind(kind), to_id) for kind, to_id in rows)
+
+    def next_out(self, kind: OutboxKind, to_id: bytes) -> OutboxItem | None:
+        """As in the port."""
+        return self._find(OutboxItem, "outbox", "WHERE kind = %s AND to_id = %s ORDER BY number LIMIT 1", kind, to_id)
+
     def take_out(self, number: int) -> None:
         """As in the port."""
         self._do("DELETE FROM dcc.outbox WHERE number = %s", number)

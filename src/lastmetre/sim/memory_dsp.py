@@ -186,6 +186,14 @@ class MemoryDspChange:
         """As in the port."""
         return tuple(self._memory.outbox.values())
 
+    def destinations(self) -> frozenset[tuple[OutboxKind, bytes]]:
+        """As in the port."""
+        return frozenset((item.kind, item.to_id) for item in self._memory.outbox.values())
+
+    def next_out(self, kind: OutboxKind, to_id: bytes) -> OutboxItem | None:
+        """As in the port."""
+        return next((item for item in self._memory.outbox.values() if (item.kind, item.to_id) == (kind, to_id)), None)
+
     def take_out(self, number: int) -> None:
         """As in the port."""
         self.wrote = True
