@@ -239,3 +239,14 @@ def test_the_alert_of_a_gas_tariff_for_later_goes_by_its_road_too() -> None:
     meter.receive(command, NOW)
     alert = meter.tick(at)[0]
     assert one.from_device(GSME, alert, at) == [Deliver(PPMID, alert)]
+
+
+@pytest.mark.parametrize(("policy", "sender"), [(Policy.TODAY, DeviceType.HHT), (Policy.PROPOSED, DeviceType.PPMID)])
+def test_firmware_may_be_activated_by_any_road_that_carries_commands(policy: Policy, sender: DeviceType) -> None:
+    """CS06 passes from a terminal, and from a PPMID as proposed: its image can only have come by WAN (han 3.5)."""
+    carrier = bytes.fromhex("00005eef100000a7")
+    log = (LogEntry(ESME, DeviceType.ESME), LogEntry(carrier, sender))
+    activation = own.critical(own.header("CS06", 3), bytes(40))
+    assert CommsHub(CHF, log, HubSettings(policy), Told()).from_device(carrier, activation, NOW) == [
+        Deliver(ESME, activation)
+    ]

@@ -8,6 +8,7 @@ from lastmetre.gbcs.axdr import OctetString
 from lastmetre.gbcs.dlms import Action, Obis
 from lastmetre.gbcs.message import Cra, parse_message
 from lastmetre.han import HandheldDevice, Joined, JoiningRadio, JoinStatus, NotJoined
+from lastmetre.han.joining import AssociationRequest
 from lastmetre.han.node import ZclReceived
 from lastmetre.han.zcl import ZclFrame, parse_zcl
 from lastmetre.home.chf import HHT_LIFE_S
@@ -17,7 +18,7 @@ from lastmetre.home.premises import Neighbour
 from lastmetre.home.supply import Supply
 from tests import own_world as own
 from tests.home.test_gpf import tariff
-from tests.home.test_premises import PAN, Home, ccs
+from tests.home.test_premises import PAN, SHORTS, Home, ccs
 from tests.own_world import CHF, NOW
 
 HHT = bytes.fromhex("00005eef100000a7")
@@ -128,12 +129,14 @@ def test_a_ccs02_ends_the_visit_early() -> None:
 
 
 @pytest.mark.parametrize(("asked", "answered"), [(0x01, 0x02), (0x03, 0x05)])
-def test_nobody_is_given_a_firmware_image(asked: int, answered: int) -> None:
+@pytest.mark.parametrize("who", ["HHT", "PPMID"])
+def test_nobody_is_given_a_firmware_image(asked: int, answered: int, who: str) -> None:
     """An image query and a block request are answered "no image"; an OTA server's frame "unsupported"."""
-    visit = FieldVisit()
-    assert visit.joins()
-    visit.run(30)
-    node = visit.tool.radio.node
+    home = FieldVisit() if who == "HHT" else Home()
+    if isinstance(home, FieldVisit):
+        assert home.joins()
+    home.run(30)
+    node = home.ppmid.node
     heard: list[ZclFrame] = []
     original = node.receive
 
@@ -143,11 +146,27 @@ def test_nobody_is_given_a_firmware_image(asked: int, answered: int) -> None:
         return indications
 
     node.receive = listen  # type: ignore[method-assign]
-    node.send(0, ZclFrame(asked, 77, bytes(9)).encode(), 0x0019, visit.now)
-    node.send(0, ZclFrame(0x00, 78, bytes(9), from_server=True).encode(), 0x0019, visit.now)
-    visit.run(5)
+    node.send(0, ZclFrame(asked, 77, bytes(9)).encode(), 0x0019, home.now)
+    node.send(0, ZclFrame(0x00, 78, bytes(9), from_server=True).encode(), 0x0019, home.now)
+    home.run(5)
     assert [(frame.command, frame.payload) for frame in heard] == [(answered, b"\x98"), (0x0B, b"\x00\x81")]
-    assert [values["reason"] for values in visit.told.of("han_frame_dropped")][-2:] == ["unsupported"] * 2
+    assert [values["reason"] for values in home.told.of("han_frame_dropped")][-2:] == ["unsupported"] * 2
+
+
+def test_a_flood_of_strangers_asking_to_join_costs_the_hub_nothing_but_answers() -> None:
+    """Ten thousand of them: none listed, none heard, and the PPMID's Command passes as ever."""
+    home = Home()
+    home.run(60)
+    for number in range(10_000):
+        request = AssociationRequest(number & 0xFF, PAN, number.to_bytes(8, "big"))
+        for heard in home.premises.medium.receive(request.encode(), home.now):
+            home.premises.happened(heard, home.now, home.at)
+        home.premises.medium.settle(home.now)
+        home.premises.medium.outgoing()
+    assert set(home.premises._radios.hub.node.neighbours) == set(SHORTS)
+    home.pass_up(own.arm(9))
+    home.run(5)
+    assert home.meter.state.supply is Supply.ARMED
 
 
 def test_the_tool_waits_for_each_answer_and_can_give_up() -> None:

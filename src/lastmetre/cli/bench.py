@@ -39,9 +39,10 @@ def bench_duis(json: Json = False) -> None:
 def bench_home(
     homes: Annotated[int, typer.Option(min=1, max=5_000, help="How many.")] = 1_000,
     hours: Annotated[float, typer.Option(min=0.01, help="For how long of their time.")] = 1.0,
+    days: Annotated[int, typer.Option(min=0, max=400, help="Days in the electricity meters' logs before.")] = 0,
     json: Json = False,
 ) -> None:
     """Idle homes: the memory they hold, the part of a core they use. Exit status 1 above the limits."""
     from lastmetre.cli.bench_home import run_bench_home
 
-    raise typer.Exit(run_bench_home(homes=homes, hours=hours, as_json=json))
+    raise typer.Exit(run_bench_home(homes=homes, hours=hours, days=days, as_json=json))
