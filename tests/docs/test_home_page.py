@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import fnmatch
 import importlib
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import msgspec
 
 from lastmetre.cli import home_settings
-from lastmetre.cli.capture_day import play_day
 from lastmetre.cli.home_settings import HomeSettings, PremisesSettings
 from lastmetre.han import Device, Event, Hub, Medium, MessageReceived
 from tests import own_world as own
@@ -92,7 +95,18 @@ def test_the_timers_are_the_program_s() -> None:
         assert getattr(importlib.import_module(f"lastmetre.{module}"), name) == float(value), name
 
 
-def test_the_day_has_as_many_frames_as_the_page_says() -> None:
-    """The console's answer is the program's."""
-    (said,) = re.findall(r"^(\d+) frames of a day from seed 1", PAGE, re.MULTILINE)
-    assert len(play_day(1).frames) == int(said)
+def test_the_console_says_what_the_page_says(tmp_path: Path) -> None:
+    """Its commands run in an empty folder; three dots stand for any text."""
+    (block,) = blocks("console")
+    environment = os.environ | {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
+    for command, expected in re.findall(r"^\$ (.*)\n((?:(?!\$ ).*\n)*)", block, re.MULTILINE):
+        done = subprocess.run(
+            ["bash", "-c", command],
+            env=environment,
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=60,
+        )
+        assert fnmatch.fnmatchcase(done.stdout, expected.replace("...", "*")), done.stdout
