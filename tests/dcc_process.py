@@ -65,7 +65,7 @@ def make_parties(directory: Path) -> Parties:
     smki.add_all(
         [
             Organisation("dcc", BROKER, Role.ACCESS_CONTROL_BROKER),
-            Organisation("supplier", SUPPLIER, Role.SUPPLIER),
+            Organisation("supplier", SUPPLIER, Role.SUPPLIER, tuple(KeyUse)),
             DeviceIdentity("home", ESME),
             DeviceIdentity("home", CHF),
             XmlIdentity("supplier", SUPPLIER),

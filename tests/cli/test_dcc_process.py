@@ -19,8 +19,9 @@ from lastmetre.duis.documents import GbcsPayload, ResponseMessage
 from lastmetre.gbcs.keys import agree
 from lastmetre.gbcs.message import parse_message
 from lastmetre.gbcs.protect import verify_mac, verify_signature
-from lastmetre.links.duis_http import DspClient, create_receive_response_app
+from lastmetre.links.duis_http import DspClient, DuisLinkError, create_receive_response_app
 from lastmetre.links.http_server import serve
+from lastmetre.links.postgres import DCC_PLACE, EmbeddedPostgres
 from lastmetre.links.tls import client_context, server_context
 from lastmetre.links.wan import BackOff, WanLink
 from tests.dcc_process import (
@@ -147,6 +148,31 @@ def test_a_person_releases_what_a_threshold_held(parties: Parties) -> None:
                 ("A. Person", True, True),
                 ("A. Person", False, True),
             ]
+
+    run(play())
+
+
+def test_a_restart_of_the_database_is_survived(parties: Parties) -> None:
+    """R06: while it is away a request fails and is asked again; then the same process goes on, nothing doubled."""
+
+    async def play() -> None:
+        config = settings(parties, 1, tables="[waits]\ntick_s = 0.2\n")
+        server = EmbeddedPostgres(parties.directory / "postgres")
+        async with serve_dcc(config) as dsp:
+            ready = await dsp.event("ready")
+            base = f"https://127.0.0.1:{ready['duis_port']}"
+            async with DspClient(base, client_context(*parties.tls("supplier"))) as client:
+                supplier = Supplier(client, parties.keyring("supplier"))
+                documents = [supplier.document(read_balance(counter, 2)) for counter in (2_001, 2_002)]
+                first = await client.non_device(documents[0])
+                await asyncio.to_thread(server.stop, though_in_use=True)
+                await dsp.event("store_lost")
+                with pytest.raises(DuisLinkError):
+                    await client.non_device(documents[1])
+                await asyncio.to_thread(server.start, DCC_PLACE)
+                local_command(supplier.read(await client.non_device(documents[1])).response)
+                assert await client.non_device(documents[0]) == first
+        server.stop()
 
     run(play())
 

@@ -1,4 +1,4 @@
-"""R6: the DSP is killed again and again in the middle of a hundred requests; nothing is lost and nothing doubled.
+"""R02, for the DSP: it is killed again and again in a hundred requests; nothing is lost and nothing doubled.
 
 ``serve dcc`` is a real process on the embedded PostgreSQL. It is killed (SIGKILL) with a request in its hands, with
 Commands on their way down the WAN and with Responses on their way to the User, and started again. What is seen from
@@ -74,8 +74,8 @@ class Outside:
         return True
 
 
-def test_r6_a_hundred_requests_through_four_deaths(tmp_path: Path) -> None:
-    """Every request is answered once in meaning, every Command sealed once, every Response comes to the User."""
+def test_r02_a_hundred_requests_through_four_deaths(tmp_path: Path) -> None:
+    """R02: every request is answered once in meaning, every Command sealed once, every Response comes to the User."""
     asyncio.run(asyncio.wait_for(_play(make_parties(tmp_path)), DEADLINE_S))
 
 

@@ -10,7 +10,7 @@ import contextlib
 import random
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from lastmetre.cli.dcc_database import open_dsp_store
 from lastmetre.cli.dcc_settings import DccSettings, inventory_of, options_of, waits_of, wan_profiles_of
@@ -24,6 +24,7 @@ from lastmetre.dcc.permits import Permits
 from lastmetre.dcc.wan_model import ModelledWan
 from lastmetre.gbcs.certificates import Certificate, CertificateRefused, parse_certificate
 from lastmetre.gbcs.keys import KeyUse
+from lastmetre.links.dsp_store import DspStoreError
 from lastmetre.links.dsp_store_permits import PostgresPermitStore
 from lastmetre.links.duis_http import ReceiveResponseClient, create_dsp_app
 from lastmetre.links.duis_schema import violations_by
@@ -42,9 +43,12 @@ if TYPE_CHECKING:
 
 __all__ = ["DccSettings", "run_dcc"]
 
+STORE_RETRY_S: Final = 1.0
+"""How long the way out waits for a database that went away."""
+
 
 async def run_dcc(settings: DccSettings, ending: asyncio.Event) -> None:
-    """Run the DSP until ``ending`` is set. A fault in the way out ends the process, for its starter to see."""
+    """Run the DSP until ``ending`` is set. A fault of ours in the way out ends the process, for its starter to see."""
     passphrase = read_passphrase(settings.passphrase_file)
     tls = settings.tls.opened_with(passphrase)
     async with contextlib.AsyncExitStack() as stack:
@@ -76,8 +80,18 @@ async def run_dcc(settings: DccSettings, ending: asyncio.Event) -> None:
         await _until_ending(dsp, ending)
 
 
+async def _way_out(dsp: Dsp) -> None:
+    """The way out, begun anew when the database was lost in it: what it had not finished is still in the outbox."""
+    while True:
+        try:
+            await dsp.egress.run()
+        except* DspStoreError:
+            tell_line("store_lost", party="dcc")
+        await asyncio.sleep(STORE_RETRY_S)
+
+
 async def _until_ending(dsp: Dsp, ending: asyncio.Event) -> None:
-    way_out = asyncio.create_task(dsp.egress.run())
+    way_out = asyncio.create_task(_way_out(dsp))
     end = asyncio.create_task(ending.wait())
     try:
         await asyncio.wait((way_out, end), return_when=asyncio.FIRST_COMPLETED)

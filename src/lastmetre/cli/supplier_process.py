@@ -8,6 +8,8 @@ Settings, in TOML (paths are taken from the working directory; ids are 16 hexade
     keys = "smki/parties/supplier/keys"  # the supplier's own only
     passphrase_file = "smki.passphrase"  # leave it out where keys are not encrypted
 
+    # [hsm]                              # where a token holds keys, as in the DSP's settings (docs/dcc.md)
+
     [store]                              # the embedded PostgreSQL in a folder of ours ...
     folder = "supplier/postgres"
     # owner_url = "postgresql://..."     # ... or any PostgreSQL: its owner runs migrations,
@@ -69,6 +71,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import msgspec
 from psycopg.conninfo import conninfo_to_dict
 
+from lastmetre.cli.key_settings import HsmSettings  # noqa: TC001 - msgspec reads it
 from lastmetre.cli.passphrases import read_passphrase
 from lastmetre.cli.problems import ProblemError
 from lastmetre.cli.processes import tell_line
@@ -199,6 +202,7 @@ class SupplierSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     bearer: BearerSettings = BearerSettings()
     policy: PolicySettings = PolicySettings()
     passphrase_file: str | None = None
+    hsm: HsmSettings | None = None
     clock_ahead_max_s: int = AHEAD_MAX_S
     counter_marks: str | None = None
     """A file that no restore of the database reaches: how far counters were given out."""
@@ -451,7 +455,10 @@ async def _store(settings: StoreSettings) -> AsyncIterator[tuple[PostgresOrderSt
 def _keys(settings: SupplierSettings) -> SupplierKeys:
     try:
         passphrase = read_passphrase(settings.passphrase_file)
-        keyring = Keyring.open(certificates=Path(settings.certificates), keys=Path(settings.keys), password=passphrase)
+        token = None if settings.hsm is None else settings.hsm.open()  # for as long as the process lives
+        keyring = Keyring.open(
+            certificates=Path(settings.certificates), keys=Path(settings.keys), password=passphrase, token=token
+        )
         keys = SupplierKeys(
             bytes.fromhex(settings.entity_id), bytes.fromhex(settings.dsp_id), keyring, keyring, keyring
         )
