@@ -189,6 +189,13 @@ def test_the_pin_may_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) 
         read_pin(None)
 
 
+def test_a_missing_extra_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without python-pkcs11 the error says what to install."""
+    monkeypatch.setitem(sys.modules, "pkcs11", None)
+    with pytest.raises(KeyStoreError, match=r"lastmetre\[hsm\]"):
+        TokenKeys(tmp_path / "absent.so", "token", PIN)
+
+
 def test_the_library_is_imported_only_for_a_token() -> None:
     """Whoever keeps keys in files never loads python-pkcs11."""
     program = "import sys, lastmetre.cli.dcc_process, lastmetre.links.keystore_hsm; sys.exit('pkcs11' in sys.modules)"

@@ -87,6 +87,7 @@ class TokenKeys:
         self._found: dict[str, TokenKey] = {}
         self._session: Session | None = None
         self._handles: dict[str, PrivateKey] = {}
+        _library(module)
         self.ask(lambda _session: None)
 
     def __repr__(self) -> str:
