@@ -39,15 +39,18 @@ from tests.own_world import BROKER, ESME, SUPPLIER
 from tests.soft_token import make_token, needs_softhsm
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 DEADLINE_S = 60.0
 
 
 @pytest.fixture(scope="module")
-def parties(tmp_path_factory: pytest.TempPathFactory) -> Parties:
-    """Everybody of these tests."""
-    return make_parties(tmp_path_factory.mktemp("dcc"))
+def parties(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Parties]:
+    """Everybody of these tests; their database goes with them."""
+    made = make_parties(tmp_path_factory.mktemp("dcc"))
+    yield made
+    EmbeddedPostgres(made.directory / "postgres").remove()
 
 
 def run(coroutine: object) -> None:
@@ -214,7 +217,10 @@ def test_the_acb_key_may_live_in_a_token(tmp_path: Path) -> None:
         verify_mac(message, agree(home.private_key(ESME, KA), home.certificate(BROKER, KA).public_key))
         verify_signature(message, home.certificate(SUPPLIER, DS).public_key)
 
-    run(play())
+    try:
+        run(play())
+    finally:
+        EmbeddedPostgres(parties.directory / "postgres").remove()
 
 
 @pytest.mark.parametrize(
