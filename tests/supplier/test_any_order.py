@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 SERVICES = st.sampled_from(["arm_supply", "disable_supply", "top_up", "read_meter_balance"])
 ROADS = st.sampled_from([("ppmid",), ("wan",), ("wan", "ppmid")])
 AGENTS = {ESME: PPMID, OTHER_ESME: DARK_PPMID}
-SILENT = [kind for kind in ReceiptKind if kind not in {ReceiptKind.RESPONSE, ReceiptKind.PERMIT_ANSWERED}]
+SILENT = [ReceiptKind.TAKEN, ReceiptKind.TAKEN_BY_TUNNEL, ReceiptKind.EXPIRED, ReceiptKind.REFUSED]
 WITHOUT_LEAVING = {State.CANCELLED, State.EXPIRED_UNSENT}
 PROVEN = {State.CONFIRMED, State.CONFIRMED_LATE, State.REFUSED_BY_DEVICE}
 

@@ -753,7 +753,7 @@ def test_the_same_key_is_the_same_order(world: SupplierWorld) -> None:
     [
         {"device_id": "00"}, {"device_id": "zz" * 8}, {"device_id": "11" * 8}, {"device_id": None}, {"service": 1},
         {"roads": []}, {"roads": ["ppmid", "ppmid"]}, {"roads": ["code"]}, {"roads": "ppmid"}, {"deadline_s": 0},
-        {"deadline_s": 10**9}, {"deadline_s": "60"}, {"reason": 5}, {"reason": "x" * 501}, {"priority": 1},
+        {"deadline_s": 10**9}, {"deadline_s": "60"}, {"reason": 5}, {"reason": "x" * 501}, {"priority": 10},
         {"values": {"x": 1}}, {"idempotency_key": "k" * 201}, {"reason": "a\x00"},
     ],
 )  # fmt: skip

@@ -66,12 +66,13 @@ _INSERT_ORDER: Final = """
 INSERT INTO supplier.orders (order_id, device_id, service, values_json, roads, deadline_at, reason, idempotency_key,
     body_digest, accepted_at, lane, state, changed_at, version, lane_held, originator_counter, message_code, utrn, road,
     carrier_id, why, retry_at, failures, command, response, return_state, superseded_by, ordered_by, approved_by,
-    policy, opened, with_copy, next_road_at)
+    policy, opened, with_copy, next_road_at, priority)
 VALUES (%(order_id)s, %(device_id)s, %(service)s, %(values_json)s, %(roads)s, %(deadline_at)s, %(reason)s,
     %(idempotency_key)s, %(body_digest)s, %(accepted_at)s, %(lane)s, %(state)s, %(changed_at)s, %(version)s,
     %(lane_held)s, %(originator_counter)s, %(message_code)s, %(utrn)s, %(road)s, %(carrier_id)s,
     %(why)s, %(retry_at)s, %(failures)s, %(command)s, %(response)s, %(return_state)s,
-    %(superseded_by)s, %(ordered_by)s, %(approved_by)s, %(policy)s, %(opened)s, %(with_copy)s, %(next_road_at)s)
+    %(superseded_by)s, %(ordered_by)s, %(approved_by)s, %(policy)s, %(opened)s, %(with_copy)s, %(next_road_at)s,
+    %(priority)s)
 ON CONFLICT (idempotency_key) DO NOTHING
 """
 
@@ -261,6 +262,11 @@ class PostgresOrderStore:
             " OR o.return_state = 'due' ORDER BY o.placed_as"
         )
 
+    async def orders_of(self, device_id: bytes, lane: Lane) -> list[Order]:
+        """As in the port."""
+        condition = "WHERE o.device_id = %s AND o.lane = %s ORDER BY o.placed_as"
+        return await self._many(condition, device_id, lane.value)
+
     async def due(self, now: int, limit: int) -> list[str]:
         """As in the port."""
         async with self._pool.connection() as connection:
@@ -283,7 +289,7 @@ class PostgresOrderStore:
         """As in the port."""
         condition = (
             "WHERE o.device_id = %s AND o.lane = %s AND o.state IN ('accepted', 'prepared', 'sealed', 'at_large')"
-            " ORDER BY o.placed_as"
+            " ORDER BY o.priority DESC, o.placed_as"
         )
         return await self._many(condition, device_id, lane.value)
 
@@ -333,6 +339,14 @@ class PostgresOrderStore:
         async with self._pool.connection() as connection:
             rows = await (await connection.execute(query, [after_seq, limit])).fetchall()
         return [_chained(row) for row in rows]
+
+    async def head(self) -> int:
+        """As in the port."""
+        query = "SELECT coalesce(max(seq), 0) AS head FROM supplier.audit"
+        async with self._pool.connection() as connection:
+            row = await (await connection.execute(query)).fetchone()
+        assert row is not None
+        return int(row["head"])
 
     async def newest_at(self) -> int:
         """As in the port."""
@@ -474,6 +488,7 @@ def _columns(order: Order) -> Row:
         "approved_by": order.approved_by,
         "policy": order.policy,
         "opened": [road.value for road in order.opened],
+        "priority": order.priority,
         "with_copy": order.with_copy,
         "next_road_at": order.next_road_at,
     }
@@ -513,6 +528,7 @@ def _order(row: Row) -> Order:
         approved_by=row["approved_by"],
         policy=row["policy"],
         opened=tuple(Road(road) for road in row["opened"]),
+        priority=row["priority"],
         with_copy=row["with_copy"],
         next_road_at=row["next_road_at"],
         attempts=tuple(_attempt(attempt) for attempt in row["attempts"]),

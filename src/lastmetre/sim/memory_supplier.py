@@ -79,6 +79,11 @@ class MortalOrderStore:
         self._life.check()
         return await self._store.open_orders()
 
+    async def orders_of(self, device_id: bytes, lane: Lane) -> list[Order]:
+        """As in the port."""
+        self._life.check()
+        return await self._store.orders_of(device_id, lane)
+
     async def due(self, now: int, limit: int) -> list[str]:
         """As in the port."""
         self._life.check()
@@ -133,6 +138,11 @@ class MortalOrderStore:
         """As in the port."""
         self._life.check()
         return await self._store.audit(after_seq, limit)
+
+    async def head(self) -> int:
+        """As in the port."""
+        self._life.check()
+        return await self._store.head()
 
     async def newest_at(self) -> int:
         """As in the port."""

@@ -17,6 +17,7 @@ import hashlib
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
+from lastmetre.gbcs.catalogue import Lane
 from lastmetre.gbcs.errors import GbcsError
 from lastmetre.gbcs.message import read_header
 from lastmetre.relay import (
@@ -33,6 +34,7 @@ from lastmetre.supplier.audit import Entry
 from lastmetre.supplier.errors import PreparationFailed
 from lastmetre.supplier.orders import (
     FINAL,
+    TRANSITIONS,
     AttemptState,
     Event,
     Order,
@@ -55,7 +57,8 @@ from lastmetre.supplier.preparation import (
     read_received,
     sent_document,
 )
-from lastmetre.supplier.responses import NotProven, Proven, judge
+from lastmetre.supplier.read_back import SERVICE, proven
+from lastmetre.supplier.responses import ForTheDcc, NotProven, Proven, credits_of, judge
 from lastmetre.supplier.store_steps import Change, apply, change_order
 
 if TYPE_CHECKING:
@@ -70,6 +73,8 @@ _ATTEMPT_STATES: Final = {
     ReceiptKind.TAKEN: AttemptState.TAKEN_BY_AGENT,
     ReceiptKind.TAKEN_BY_TUNNEL: AttemptState.TAKEN_BY_TUNNEL,
 }
+_GAVE_UP: Final = frozenset({ReceiptKind.EXPIRED, ReceiptKind.REFUSED})
+"""The Command will not go up that tunnel any more. What the agent says of a code it entered proves nothing either way."""
 _REFUSALS_MAX: Final = 10_000
 """Refused receipts named in the audit by one run of this process; beyond it they are only told."""
 SEEN_EVERY_S: Final = 60
@@ -288,22 +293,23 @@ class Delivery:
     async def _take_receipt(self, order_id: str, receipt: Receipt, agent_id: bytes) -> None:
         now = self._now()
         state = _ATTEMPT_STATES.get(receipt.kind)
-        said = "" if state else f"{receipt.kind.value}: {receipt.reason}"
+        said = "" if state else f"{receipt.kind.value}: {receipt.reason or receipt.outcome}"
+        gave_up = receipt.kind in _GAVE_UP
 
         def decide(order: Order) -> Change | None:
             attempt = latest_attempt(order, Road.PPMID, agent_id)
             if attempt is None:
                 return None
             after = attempt_changed(order, attempt, now, state=state, said=said)
-            if said and after is not order:
+            if gave_up and after is not order:
                 after = _failed_road(after, now, f"the agent says {said}")
-            event = f"command_{state.value}" if state else "agent_gave_up"
+            event = f"command_{state.value}" if state else "agent_gave_up" if gave_up else "code_entered"
             words = said or f"says agent {agent_id.hex()}"
             return None if after is order else Change(after, event, words, wake=bool(said))
 
         done = await change_order(self._store, order_id, now, decide)
         if done is not None:
-            if said:
+            if gave_up:
                 await self._store.road_failed(agent_id, Road.PPMID, now)
             self._tell(done[1].event, order_id=order_id, agent_id=agent_id.hex(), reason=receipt.reason)
 
@@ -401,6 +407,10 @@ class Delivery:
         else:
             await self._response(order.order_id, message, Road.WAN, self._keys.dsp_id)
 
+    async def take_response(self, order_id: str, message: bytes, road: Road, carrier_id: bytes) -> None:
+        """A message that is said to answer this order, by whomever it was brought."""
+        await self._response(order_id, message, road, carrier_id)
+
     async def _response(self, order_id: str, message: bytes, road: Road, carrier_id: bytes) -> None:
         now = self._now()
         found = await self._store.order(order_id)
@@ -416,17 +426,44 @@ class Delivery:
             return
 
         def decide(order: Order) -> Change | None:
+            if isinstance(verdict, ForTheDcc):
+                return _for_the_dcc(order, message, road, carrier_id, now)
             return self._proven(order, verdict, message, road, carrier_id, now)
 
         done = await change_order(self._store, order_id, now, decide)
         if done is not None:
             order, change = done
+            if isinstance(verdict, ForTheDcc):
+                self._tell("response_for_the_dcc", **facts)
+                return
             if road is Road.WAN and (device := self._devices.get(order.device_id)) is not None:
                 await self._seen(device.hub_id, road)
             self._tell("response_verified", **facts, done=verdict.done, words=verdict.words)
             self._permits.forget(order_id)
             if change.event in {Event.RESPONSE_VERIFIED.value, Event.RESPONSE_VERIFIED_REFUSAL.value}:
                 self._tell(f"order_{order.state.value}", **facts, service=order.service, why=verdict.words)
+            if order.service == SERVICE and verdict.done:
+                await self._read_back(order, now)
+
+    async def _read_back(self, reader: Order, now: int) -> None:
+        """A verified read of the log of credits settles what it can of this meter's top-ups."""
+        orders = await self._store.orders_of(reader.device_id, Lane.TOP_UP)
+        for order_id in proven(orders, credits_of(reader.response)):
+
+            def decide(order: Order) -> Change | None:
+                after = moved(order, Event.READ_BACK, now)
+                words = f"the meter's own log, read by order {reader.order_id}, shows it"
+                return None if after is None else Change(after, "read_back", words)
+
+            settled = await change_order(self._store, order_id, now, decide)
+            if settled is not None:
+                self._tell(
+                    f"order_{settled[0].state.value}",
+                    order_id=order_id,
+                    device_id=reader.device_id.hex(),
+                    service=settled[0].service,
+                    read_by=reader.order_id,
+                )
 
     def _proven(
         self, order: Order, verdict: Proven, message: bytes, road: Road, carrier_id: bytes, now: int
@@ -464,6 +501,16 @@ class Delivery:
 def _failed_road(order: Order, now: int, why: str) -> Order:
     """The order told that a road failed: if another may be tried, it is tried now."""
     return replace(order, next_road_at=now, why=why) if order.state is State.AT_LARGE else order
+
+
+def _for_the_dcc(order: Order, message: bytes, road: Road, carrier_id: bytes, now: int) -> Change | None:
+    """Kept and sent to the DSP, whose word on it will count; what comes by WAN comes from there anyway."""
+    if order.response or road is Road.WAN or (order.state, Event.DCC_VERIFIED) not in TRANSITIONS:
+        return None
+    attempt = latest_attempt(order, road, carrier_id)
+    noted = order if attempt is None else attempt_changed(order, attempt, now, said="an answer for the DCC to check")
+    after = replace(noted, response=message, returning=Return.DUE)
+    return Change(after, "response_for_the_dcc", f"by {road.value}", (Document("response", now, message),), wake=True)
 
 
 def _misplaced(order: Order | None, receipt: Receipt, agent_id: bytes) -> str:

@@ -6,26 +6,35 @@ The rules kept here:
   refused.
 - A top-up's digits are made when it is accepted, under the counter its Command will carry, and told at once: the
   customer can key them in while the Command travels. From then on they are at large.
+- Every refusal is in the audit, as every act is.
 - What cannot be done is said: a cancel that comes too late is refused, not half done.
 """
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 from dataclasses import replace
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from lastmetre.gbcs.catalogue import Lane
 from lastmetre.gbcs.errors import GbcsValueError
 from lastmetre.gbcs.utrn import make_utrn, split_pence
-from lastmetre.supplier import class_rules, supersession
+from lastmetre.supplier import class_rules, duis_orders, order_bodies, preparation, supersession
 from lastmetre.supplier.audit import Entry
 from lastmetre.supplier.counters import floor, originator_counter
-from lastmetre.supplier.errors import OrderRefused, TooLate
-from lastmetre.supplier.orders import UNSENT, Event, Order, Road, moved, with_attempt
-from lastmetre.supplier.policy import RoadPolicy
+from lastmetre.supplier.errors import (
+    ApprovalRefused,
+    CannotSupersede,
+    KeyReused,
+    OrderRefused,
+    PreparationFailed,
+    TooLate,
+)
+from lastmetre.supplier.orders import FINAL, UNSENT, Event, Order, Road, moved, with_attempt
+from lastmetre.supplier.policy import DEFAULT, RoadPolicy
 from lastmetre.supplier.ports import Document
-from lastmetre.supplier.services import Service, canonical, checked_values, service_named
+from lastmetre.supplier.services import DUIS, Service, canonical, checked_values, service_named
 from lastmetre.supplier.store_steps import Change, change_order
 from lastmetre.supplier.views import at_large_view, audit_view, order_view
 
@@ -37,15 +46,9 @@ if TYPE_CHECKING:
     from lastmetre.supplier.ports import Clock, OrderStore, Tell
     from lastmetre.supplier.roads import Device
 
-DEADLINE_MAX_S: Final = 28 * 86_400
-"""Weeks: longer lives belong to future-dated Commands."""
+REFUSAL_MAX: Final = 500
+"""Characters of a refusal that the audit keeps."""
 SUPERSEDER_DEADLINE_S: Final = 3_600
-TEXT_MAX: Final = 500
-KEY_MAX: Final = 200
-_FIELDS: Final = {
-    "device_id", "service", "values", "deadline_s", "roads", "policy", "reason", "idempotency_key", "ordered_by",
-}  # fmt: skip
-_ROADS: Final = {road.value: road for road in Road}
 SUPERSEDER_ROADS: Final = (Road.WAN, Road.PPMID)
 
 
@@ -76,22 +79,11 @@ class OrderDesk:
 
     async def place(self, body: Mapping[str, object]) -> dict[str, object]:
         """As in the port."""
-        unknown = body.keys() - _FIELDS
-        if unknown:
-            raise OrderRefused(f"an order has no {', '.join(sorted(unknown))}")
-        service = service_named(body.get("service"))
-        order = self._new_order(body, service)
-        if set(order.roads) == {Road.CODE} and order.lane is not Lane.TOP_UP:
-            raise OrderRefused(f"only a top-up has a code; name another road for {order.service}")
-        class_rules.check_new(order, self._devices[order.device_id])
-        if service.name == "top_up":
-            order = await self._with_code(order, checked_values(service, body.get("values") or {})["amount_pence"])
-        documents = (Document("order", order.accepted_at, canonical(dict(body)).encode()),)
-        digests = tuple((document.name, hashlib.sha256(document.content).digest()) for document in documents)
-        entry = Entry(
-            order.order_id, order.accepted_at, "order_accepted", None, order.state.value, order.reason, digests
-        )
-        stored = await self._store.place(order, entry, documents, wake=(order.order_id,))
+        try:
+            stored, order = await self._placed(body)
+        except (OrderRefused, KeyReused) as error:
+            await self._refused("", "order_refused", str(error))
+            raise
         if stored.order_id == order.order_id:
             self._tell(
                 "order_accepted",
@@ -104,47 +96,76 @@ class OrderDesk:
             )
         return order_view(stored)
 
-    def _new_order(self, body: Mapping[str, object], service: Service) -> Order:
+    async def _placed(self, body: Mapping[str, object]) -> tuple[Order, Order]:
+        """The order as stored, which is an older one when its key says so, and the one that was made."""
+        order_bodies.check_fields(body)
+        service, values, device = self._what(body)
+        order = self._new_order(body, service, values, device)
+        if set(order.roads) == {Road.CODE} and order.lane is not Lane.TOP_UP:
+            raise OrderRefused(f"only a top-up has a code; name another road for {order.service}")
+        class_rules.check_new(order, device)
+        if order.lane is Lane.TOP_UP:
+            order = await self._with_code(order, values["amount_pence"])
+        elif DUIS in values:
+            self._check_duis(order, device)
+        documents = (Document("order", order.accepted_at, canonical(dict(body)).encode()),)
+        digests = tuple((document.name, hashlib.sha256(document.content).digest()) for document in documents)
+        entry = Entry(
+            order.order_id, order.accepted_at, "order_accepted", None, order.state.value, order.reason, digests
+        )
+        return await self._store.place(order, entry, documents, wake=(order.order_id,)), order
+
+    def _what(self, body: Mapping[str, object]) -> tuple[Service, dict[str, Any], Device]:
+        """Service and values, by name or from a whole DUIS Request, and the device."""
+        xml = body.get("duis")
+        if xml is None:
+            service = service_named(body.get("service"))
+            device = order_bodies.device_of(body, self._devices, service)
+            return service, dict(checked_values(service, body.get("values") or {})), device
+        if body.get("service") is not None or body.get("values"):
+            raise OrderRefused("say service and values, or duis, not both")
+        asked = duis_orders.read(order_bodies.duis_text(xml))
+        device = order_bodies.device_of(body, self._devices, asked.service)
+        if asked.target_id != device.device_id:
+            raise OrderRefused(f"duis is for device {asked.target_id.hex()}, the order for {device.device_id.hex()}")
+        return asked.service, {DUIS: xml}, device
+
+    def _check_duis(self, order: Order, device: Device) -> None:
+        """Refused at once when no Command can be made of it; the counter of the trial is none that is ever used."""
+        try:
+            trial = preparation.first_request(replace(order, originator_counter=1, road=order.roads[0]), self._keys)
+            preparation.message_code_of(trial, device, self._keys)
+        except PreparationFailed as error:
+            raise OrderRefused(f"duis: {error}") from error
+
+    async def _refused(self, order_id: str, event: str, why: str) -> None:
+        """Every refusal is in the audit: who tries what he may not is seen."""
+        shown = "".join(letter if letter.isprintable() else "?" for letter in why[:REFUSAL_MAX])
+        await self._store.note(Entry(order_id, self._clock.now_ms() // 1000, event, detail=shown))
+        self._tell(event, order_id=order_id or None, why=shown)
+
+    def _new_order(self, body: Mapping[str, object], service: Service, values: dict[str, Any], device: Device) -> Order:
         now = self._clock.now_ms() // 1000
         order_id = self._new_id()
-        content = {name: value for name, value in body.items() if name != "idempotency_key"}
+        named = body.get("policy") if body.get("policy") or body.get("roads") is not None else DEFAULT
+        text, key_max = order_bodies.text, order_bodies.KEY_MAX
         return Order(
             order_id=order_id,
-            device_id=self._device(body.get("device_id")),
+            device_id=device.device_id,
             service=service.name,
-            values_json=canonical(checked_values(service, body.get("values") or {})),
-            roads=self._roads(body),
-            policy=_text(body.get("policy"), "policy", KEY_MAX),
-            deadline_at=now + _number(body.get("deadline_s"), "deadline_s", DEADLINE_MAX_S),
-            reason=_text(body.get("reason", ""), "reason", TEXT_MAX),
-            idempotency_key=_text(body.get("idempotency_key"), "idempotency_key", KEY_MAX) or order_id,
-            body_digest=hashlib.sha256(canonical(content).encode()).digest(),
+            values_json=canonical(values),
+            roads=order_bodies.roads_of({**body, "policy": named}, self._policy),
+            policy=text(body.get("policy"), "policy", key_max),
+            priority=order_bodies.number(body.get("priority", 0), "priority", 0, order_bodies.PRIORITY_MAX),
+            deadline_at=now + order_bodies.number(body.get("deadline_s"), "deadline_s", 1, order_bodies.DEADLINE_MAX_S),
+            reason=text(body.get("reason", ""), "reason", order_bodies.TEXT_MAX),
+            idempotency_key=text(body.get("idempotency_key"), "idempotency_key", key_max) or order_id,
+            body_digest=order_bodies.digest(body),
             accepted_at=now,
             changed_at=now,
             lane=service.lane,
-            ordered_by=_text(body.get("ordered_by"), "ordered_by", KEY_MAX).strip(),
+            ordered_by=text(body.get("ordered_by"), "ordered_by", key_max).strip(),
         )
-
-    def _roads(self, body: Mapping[str, object]) -> tuple[Road, ...]:
-        """Those it names, or those of the policy that it names; one of the two, for both would be two answers."""
-        name, named = body.get("policy"), body.get("roads")
-        if name is None or named is not None:
-            return _roads(named)
-        policy = self._policy.policies.get(name) if isinstance(name, str) else None
-        if policy is None:
-            raise OrderRefused(f"there is no policy {name!r}; there are {', '.join(sorted(self._policy.policies))}")
-        return tuple(step.road for step in policy.steps)
-
-    def _device(self, text: object) -> bytes:
-        try:
-            device_id = bytes.fromhex(str(text).replace("-", ""))
-        except ValueError:
-            device_id = b""
-        if len(device_id) != 8:
-            raise OrderRefused("device_id must be an entity identifier: 16 hexadecimal digits")
-        if device_id not in self._devices:
-            raise OrderRefused(f"device {device_id.hex()} is none of this supplier's devices")
-        return device_id
 
     async def _with_code(self, order: Order, pence: int) -> Order:
         """The digits, and the attempt that their telling is."""
@@ -177,21 +198,35 @@ class OrderDesk:
             after = moved(order, Event.CANCELLED, now)
             return None if after is None else Change(after, "order_cancelled")
 
-        done = await change_order(self._store, order_id, now, decide)
+        done = await self._decided(order_id, now, decide, "cancel_refused")
         if done is None:
             return None
         self._tell("order_cancelled", order_id=order_id, device_id=done[0].device_id.hex())
         return order_view(done[0])
 
+    async def _decided(
+        self, order_id: str, now: int, decide: Callable[[Order], Change | None], refusal: str
+    ) -> tuple[Order, Change] | None:
+        """As ``change_order``; what is refused is in the audit, and so is what was asked of no order of ours."""
+        try:
+            done = await change_order(self._store, order_id, now, decide)
+        except (TooLate, ApprovalRefused) as error:
+            await self._refused(order_id, refusal, str(error))
+            raise
+        if done is None:
+            await self._refused("", refusal, f"there is no order {order_id}")
+        return done
+
     async def approve(self, order_id: str, approver: str) -> dict[str, object] | None:
         """As in the port."""
-        now, approver = self._clock.now_ms() // 1000, _text(approver, "approved_by", KEY_MAX).strip()
+        now = self._clock.now_ms() // 1000
+        approver = order_bodies.text(approver, "approved_by", order_bodies.KEY_MAX).strip()
 
         def decide(order: Order) -> Change | None:
             class_rules.check_approval(order, approver)
             return Change(replace(order, approved_by=approver, why=""), "order_approved", f"by {approver}", wake=True)
 
-        done = await change_order(self._store, order_id, now, decide)
+        done = await self._decided(order_id, now, decide, "approval_refused")
         if done is None:
             return None
         self._tell("order_approved", order_id=order_id, device_id=done[0].device_id.hex(), approved_by=approver)
@@ -202,9 +237,13 @@ class OrderDesk:
         order = await self._store.order(order_id)
         if order is None:
             return None
-        supersession.check(order)
         service = str(body.get("service", supersession.DEFAULT_SUPERSEDER))
-        supersession.check_service(service)
+        try:
+            supersession.check(order)
+            supersession.check_service(service)
+        except CannotSupersede as error:
+            await self._refused(order_id, "supersession_refused", str(error))
+            raise
         superseder = await self.place(
             {
                 "device_id": order.device_id.hex(),
@@ -241,6 +280,31 @@ class OrderDesk:
         order = await self._store.order(order_id)
         return None if order is None else order_view(order, await self._store.documents(order_id))
 
+    async def wait_for_end(self, order_id: str, wait_s: float) -> dict[str, object] | None:
+        """As in the port."""
+        clock = asyncio.get_running_loop().time
+        end = clock() + wait_s
+        while True:
+            seen = self._store.changes
+            order = await self._store.order(order_id)
+            left = end - clock()
+            if order is None or order.state in FINAL or left <= 0:
+                return None if order is None else order_view(order)
+            await self._store.wait_for_change(seen, left)
+
+    @property
+    def changes(self) -> int:
+        """As in the port."""
+        return self._store.changes
+
+    async def wait_for_change(self, seen: int, timeout_s: float) -> int:
+        """As in the port."""
+        return await self._store.wait_for_change(seen, timeout_s)
+
+    async def head(self) -> int:
+        """As in the port."""
+        return await self._store.head()
+
     async def audit(self, after_seq: int, limit: int) -> list[dict[str, object]]:
         """As in the port."""
         return [audit_view(entry) for entry in await self._store.audit(after_seq, limit)]
@@ -248,29 +312,3 @@ class OrderDesk:
     async def health(self) -> dict[str, object]:
         """As in the port."""
         return {"status": "ok", "open_orders": len(await self._store.open_orders())}
-
-
-def _roads(value: object) -> tuple[Road, ...]:
-    if not isinstance(value, list) or not value or len(set(map(str, value))) != len(value):
-        raise OrderRefused(f"roads must be a list without repeats of: {', '.join(_ROADS)}")
-    unknown = [str(road) for road in value if road not in _ROADS]
-    if unknown:
-        raise OrderRefused(f"there is no road {', '.join(unknown)}; there are {', '.join(_ROADS)}")
-    roads = tuple(_ROADS[road] for road in value)
-    if Road.BOTH in roads and {Road.WAN, Road.PPMID} & set(roads):
-        raise OrderRefused("the road both is wan and ppmid at once: name it without them")
-    return roads
-
-
-def _number(value: object, name: str, highest: int) -> int:
-    if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= highest:
-        raise OrderRefused(f"{name} must be a whole number from 1 to {highest}")
-    return value
-
-
-def _text(value: object, name: str, longest: int) -> str:
-    if value is None:
-        return ""
-    if not isinstance(value, str) or len(value) > longest or "\x00" in value:
-        raise OrderRefused(f"{name} must be text of at most {longest} characters")
-    return value

@@ -122,3 +122,10 @@ def text(value: object, name: str, longest: int) -> str:
     if not isinstance(value, str) or len(value) > longest or _UNSHOWABLE.search(value):
         raise OrderRefused(f"{name} must be text of at most {longest} characters, none of them a control character")
     return value
+
+
+def duis_text(value: object) -> str:
+    """A whole DUIS Request, as text; the XML reader judges the rest."""
+    if not isinstance(value, str) or not 1 <= len(value) <= DUIS_MAX:
+        raise OrderRefused(f"duis must be a DUIS Request of at most {DUIS_MAX} characters")
+    return value

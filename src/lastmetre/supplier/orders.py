@@ -281,6 +281,8 @@ class Order:
     """The road policy it goes by; empty for the default."""
     opened: tuple[Road, ...] = ()
     """Roads taken so far, in the order in which they were."""
+    priority: int = 0
+    """Of two orders that wait for one lane, the higher goes first; then the older."""
     with_copy: bool = False
     """Whether the DCC sends it by WAN and gives us a copy as well (Command Variants 3 and 7)."""
     next_road_at: int = 0

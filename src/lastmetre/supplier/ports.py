@@ -25,6 +25,7 @@ from lastmetre.supplier.errors import (
     SupplierError,
     TooLate,
 )
+from lastmetre.supplier.order_bodies import DEADLINE_MAX_S, DUIS_MAX, KEY_MAX, PRIORITY_MAX, TEXT_MAX
 from lastmetre.supplier.orders import OPEN, WORK, Attempt, AttemptState, Order, Return, Road, RoadFacts, State
 
 if TYPE_CHECKING:
@@ -37,8 +38,13 @@ if TYPE_CHECKING:
     from lastmetre.gbcs.keys import KeyUse
 
 __all__ = [
+    "DEADLINE_MAX_S",
+    "DUIS_MAX",
+    "KEY_MAX",
     "LANE_MAX",
     "OPEN",
+    "PRIORITY_MAX",
+    "TEXT_MAX",
     "WORK",
     "ApprovalRefused",
     "Attempt",
@@ -212,6 +218,9 @@ class OrderStore(Protocol):
     async def open_orders(self) -> list[Order]:
         """Orders with something left to do: not at their end, or with a Response to be returned; oldest first."""
 
+    async def orders_of(self, device_id: bytes, lane: Lane) -> list[Order]:
+        """All orders of a device's lane, whatever became of them, oldest first."""
+
     async def due(self, now: int, limit: int) -> list[str]:
         """Orders whose deadline, retry or next road has come, the longest due first."""
 
@@ -248,6 +257,9 @@ class OrderStore(Protocol):
     async def audit(self, after_seq: int, limit: int) -> list[ChainedEntry]:
         """Audit entries after ``after_seq``."""
 
+    async def head(self) -> int:
+        """The number of the newest audit entry; 0 when there is none."""
+
     async def newest_at(self) -> int:
         """When the newest audit entry was written; 0 when there is none."""
 
@@ -274,6 +286,19 @@ class Desk(Protocol):
 
     async def place(self, body: Mapping[str, object]) -> dict[str, object]:
         """Accepts an order; raises ``OrderRefused`` or ``KeyReused``."""
+
+    async def wait_for_end(self, order_id: str, wait_s: float) -> dict[str, object] | None:
+        """One order, as soon as it has ended, or after the time."""
+
+    @property
+    def changes(self) -> int:
+        """As in the store: rises with each change."""
+
+    async def wait_for_change(self, seen: int, timeout_s: float) -> int:
+        """As in the store."""
+
+    async def head(self) -> int:
+        """The number of the newest audit entry."""
 
     async def cancel(self, order_id: str) -> dict[str, object] | None:
         """Calls an order off; raises ``TooLate``."""

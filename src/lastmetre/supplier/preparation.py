@@ -38,15 +38,18 @@ from lastmetre.duis.documents import (
     parse_request,
     read_signed_response,
     signed_pre_command,
+    write_date_time,
 )
 from lastmetre.duis.errors import DuisError, SignatureRefused
 from lastmetre.duis.transform import DeviceFacts, Sender, transform
+from lastmetre.duis.xml import Element
 from lastmetre.gbcs.errors import GbcsError
 from lastmetre.gbcs.message import df_part, parse_message
 from lastmetre.gbcs.protect import sign_pre_command
 from lastmetre.supplier import duis_orders
 from lastmetre.supplier.errors import PreparationFailed
 from lastmetre.supplier.orders import Road
+from lastmetre.supplier.read_back import PERIOD_S
 from lastmetre.supplier.services import DUIS, service_of
 
 if TYPE_CHECKING:
@@ -131,6 +134,14 @@ def _compose(order: Order, supplier_id: bytes, counter: int, variant: int) -> Re
             return compose.disable_supply(*header)
         case "read_supply_status":
             return compose.read_supply_status(*header, command_variant=variant)
+        case "read_top_up_log":
+            period = (order.accepted_at - PERIOD_S, order.deadline_at)
+            children = tuple(
+                Element(name, write_date_time(at))
+                for name, at in zip(("StartDateTime", "EndDateTime"), period, strict=True)
+            )
+            log = (Element("ReadLogPeriod", children=children),)
+            return compose.make_request("4.4.5", *header, log, command_variant=variant)
         case "read_meter_balance":
             return compose.read_meter_balance(*header, command_variant=variant)
         case _:

@@ -10,12 +10,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from lastmetre.gbcs.acceptance import NotVerified, ResponseKeys, check_response
+from lastmetre.gbcs.acceptance import Doubt, NotVerified, ResponseKeys, check_response
 from lastmetre.gbcs.axdr import DoubleLong, Enum
 from lastmetre.gbcs.dlms import AccessResponse
 from lastmetre.gbcs.errors import GbcsDecodeError
-from lastmetre.gbcs.message import Cra, GroupingHeader, OtherInformation, parse_message
+from lastmetre.gbcs.message import Cra, GroupingHeader, OtherInformation, parse_message, read_header
 from lastmetre.gbcs.payload import decode_payload
+from lastmetre.supplier import read_back
 from lastmetre.supplier.services import service_of
 
 if TYPE_CHECKING:
@@ -36,25 +37,31 @@ class Proven:
 
 
 @dataclass(frozen=True, slots=True)
+class ForTheDcc:
+    """It answers this very Command under a MAC that only the access control broker can check: SRV 8.13 asks the DSP."""
+
+
+@dataclass(frozen=True, slots=True)
 class NotProven:
     """What came proves nothing; why is for the audit only."""
 
     why: str
 
 
-def judge(order: Order, supplier_id: bytes, message: bytes, keys: ResponseKeys) -> Proven | NotProven:
+def judge(order: Order, supplier_id: bytes, message: bytes, keys: ResponseKeys) -> Proven | ForTheDcc | NotProven:
     """Whether these bytes end the order."""
     if order.originator_counter is None:
         return NotProven("no Command of this order has a counter")
     codes = service_of(order.service).message_codes if order.message_code is None else {order.message_code}
     verdict: object = None
     for code in sorted(codes):
-        expected = GroupingHeader(
-            Cra.COMMAND, order.originator_counter, supplier_id, order.device_id, OtherInformation(code)
-        )
+        originator_id, counter = _sender(order, supplier_id)
+        expected = GroupingHeader(Cra.COMMAND, counter, originator_id, order.device_id, OtherInformation(code))
         verdict = check_response(message, expected, keys)
-        if not isinstance(verdict, NotVerified):
+        if not isinstance(verdict, NotVerified) or verdict.doubt is Doubt.FOR_THE_BROKER:
             break
+    if isinstance(verdict, NotVerified) and verdict.doubt is Doubt.FOR_THE_BROKER:
+        return ForTheDcc()
     if isinstance(verdict, NotVerified):
         return NotProven(f"{verdict.doubt.value}{': ' if verdict.detail else ''}{verdict.detail}")
     payload = _payload(message)
@@ -66,6 +73,15 @@ def judge(order: Order, supplier_id: bytes, message: bytes, keys: ResponseKeys) 
     return Proven(done=True, words="the device did what was asked")
 
 
+def _sender(order: Order, supplier_id: bytes) -> tuple[bytes, int]:
+    """In whose name the Command went, and under which counter: the DCC's own, to a device that does not know us."""
+    assert order.originator_counter is not None
+    if order.command:
+        header = read_header(order.command)
+        return header.business_originator_id, header.originator_counter
+    return supplier_id, order.originator_counter
+
+
 def result_of(order: Order) -> dict[str, object] | None:
     """What a verified read returned, in words and units; ``None`` for what reads nothing."""
     payload = _payload(order.response) if order.response else None
@@ -74,9 +90,20 @@ def result_of(order: Order) -> dict[str, object] | None:
     data = payload.results[0].data
     if order.service == "read_meter_balance" and isinstance(data, DoubleLong):
         return {"meter_balance_millipence": data.value}
+    if order.service == read_back.SERVICE:
+        log = read_back.credits_in(data)
+        return {"top_ups": [{"at": credit.at, "millipence": credit.millipence} for credit in log]}
     if order.service == "read_supply_status" and isinstance(data, Enum):
         return {"supply_state": SUPPLY_STATES.get(data.value, f"unknown ({data.value})")}
     return None
+
+
+def credits_of(message: bytes) -> tuple[read_back.Credit, ...]:
+    """The log of credits in a verified Response; nothing for another."""
+    payload = _payload(message)
+    if payload is None or not payload.results or payload.results[0].result != RESULT_SUCCESS:
+        return ()
+    return read_back.credits_in(payload.results[0].data)
 
 
 def _payload(message: bytes) -> AccessResponse | None:

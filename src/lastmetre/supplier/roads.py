@@ -65,6 +65,8 @@ class Device:
     """Whether the customer is on the Priority Services Register."""
     vendor: str = ""
     """Who made its PPMID: what is at large is capped per vendor."""
+    mpxn: str = ""
+    """The supply point it measures (MPAN or MPRN); the same for all devices there."""
     permits: bool = False
     """Whether its hub wants relay permits for what a PPMID passes up (its policy is ``permit``)."""
 

@@ -90,6 +90,8 @@ SERVICES: Final[Mapping[str, Service]] = MappingProxyType(
             Service("disable_supply", "7.2", ("ECS43",)),
             Service("arm_supply", "7.3", ("ECS44",)),
             Service("read_supply_status", "7.4", ("ECS45",)),
+            # source: duis 4 row 4.4.5; use-case commands ECS20d: what settles a top-up that nobody answered for
+            Service("read_top_up_log", "4.4.5", ("ECS20d",)),
             # source: duis 4 row 4.18; transform B3
             Service("read_meter_balance", "4.18", ("ECS82",)),
         )

@@ -96,6 +96,10 @@ class MemoryOrderStore:
         """As in the port."""
         return [o for o in self._orders.values() if o.state in OPEN or o.returning is Return.DUE]
 
+    async def orders_of(self, device_id: bytes, lane: Lane) -> list[Order]:
+        """As in the port."""
+        return [o for o in self._orders.values() if o.device_id == device_id and o.lane is lane]
+
     async def due(self, now: int, limit: int) -> list[str]:
         """As in the port."""
         moments = ((_due_at(order), order.order_id) for order in self._orders.values())
@@ -119,7 +123,8 @@ class MemoryOrderStore:
     async def lane_queue(self, device_id: bytes, lane: Lane) -> list[Order]:
         """As in the port."""
         of_lane = [o for o in self._orders.values() if o.device_id == device_id and o.lane is lane]
-        return [order for order in of_lane if order.state in BEFORE_THE_END]
+        waiting = [order for order in of_lane if order.state in BEFORE_THE_END]
+        return sorted(waiting, key=lambda order: -order.priority)
 
     async def next_counter(self, target_id: bytes, lane: Lane, lowest: int) -> int:
         """As in the port."""
@@ -160,6 +165,10 @@ class MemoryOrderStore:
     async def audit(self, after_seq: int, limit: int) -> list[ChainedEntry]:
         """As in the port."""
         return self._audit[after_seq : after_seq + limit]
+
+    async def head(self) -> int:
+        """As in the port."""
+        return len(self._audit)
 
     async def newest_at(self) -> int:
         """As in the port."""

@@ -44,6 +44,7 @@ def order_view(order: Order, documents: Sequence[Document] | None = None) -> dic
         "accepted_at": order.accepted_at,
         "changed_at": order.changed_at,
         "deadline_at": order.deadline_at,
+        "priority": order.priority,
         "lane": order.lane.value,
         "originator_counter": None if order.originator_counter is None else str(order.originator_counter),
         "message_code": None if order.message_code is None else f"{order.message_code:04X}",

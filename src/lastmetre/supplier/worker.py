@@ -255,14 +255,16 @@ class Worker:
         return order is not None and await self._later(order, f"something is wrong here, see the log: {error}")
 
     async def _failed(self, order: Order, why: str) -> bool:
+        if order.returning is Return.DUE:
+            given_up = replace(order, returning=Return.GIVEN_UP, retry_at=0, failures=0)
+            return await self._apply(order, Change(given_up, "response_not_returned", why)) is not None
         if order.state in {State.ACCEPTED, State.PREPARED}:
             after = moved(order, failure_event(order), self._now(), why)
             assert after is not None
             return await self._apply(order, Change(after, f"order_{after.state.value}", why)) is not None
         if order.state is State.AT_LARGE:
             return await self._later(order, why)  # an answer that says nothing does not undo that it may have left
-        after = replace(order, returning=Return.GIVEN_UP)
-        return await self._apply(order, Change(after, "response_not_returned", why)) is not None
+        return False
 
     async def _refused(self, order: Order, refusal: Refusal) -> bool:
         """The DCC's no. A counter it found too low is taken anew: nothing was done with the old one."""
@@ -530,6 +532,8 @@ class Worker:
         if isinstance(outcome, Refusal):
             return await self._failed(order, f"the DCC refused the Response: {outcome.code}")
         after = replace(order, returning=Return.DONE, retry_at=0, failures=0)
+        # Where the Response was for the DCC alone, that it took it is its word that the device made it.
+        after = moved(after, Event.DCC_VERIFIED, self._now()) or after
         kept = Document("return_local_command_response", self._now(), document)
         return await self._apply(order, Change(after, "response_returned_to_dcc", outcome.code, (kept,))) is not None
 
