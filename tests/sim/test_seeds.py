@@ -50,6 +50,18 @@ HAPPENED = (
     "agent told command_expired",
     "agent told response_repeated",
     "home told hub_command_refused: duplicate",
+    "supplier told command_copied",
+    "supplier told road_added",
+    "supplier told no_other_road",
+    "supplier told order_made_again",
+    "supplier told dcc_gave_up",
+    "supplier told agent_gave_up",
+    "supplier told command_taken_by_dcc",
+    "dead worker's job taken over",
+    "engineer fetched a pack",
+    "engineer's pack read back",
+    "operator read a meter's log back",
+    "supplier told read_back",
 )  # fmt: skip
 """Faults, and ways out of them, of which each must have happened at least once in the fifty seeds."""
 

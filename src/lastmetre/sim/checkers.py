@@ -217,9 +217,12 @@ def truth(evidence: Evidence) -> Iterable[str]:
     for said in evidence.said:
         if said.state in RAN and ran.get(said.order_id, float("inf")) > said.at:
             yield f"{said.order_id} was said to be {said.state} when no meter had done it"
+    read_back = {str(row["order_id"]) for row in evidence.audit if row["event"] == "read_back"}
     for order in evidence.orders:
         state = str(order["state"])
-        if state in RAN | {"refused_by_device"} and str(order["response"]) not in evidence.answers:
+        if state in RAN and order["response"] is None and str(order["order_id"]) in read_back:
+            pass  # the meter's own log says so; that it ran is judged below
+        elif state in RAN | {"refused_by_device"} and str(order["response"]) not in evidence.answers:
             yield f"{order['order_id']} is {state} by a Response that no meter made"
         if state in RAN and str(order["order_id"]) not in ran:
             yield f"{order['order_id']} is {state}, and no meter did it"

@@ -6,6 +6,7 @@ Like any client it may lose an answer; it then sends the same body under the sam
 from __future__ import annotations
 
 import asyncio
+import functools
 from typing import TYPE_CHECKING, Final
 
 from lastmetre.sim.parties import Lost
@@ -40,7 +41,11 @@ SERVICES: Final = (
     "read_supply_status",
     "update_prepay_configuration",
 )
-ROADS: Final = (["ppmid"], ["wan"], ["wan", "ppmid"], ["ppmid", "wan"])
+ROADS: Final = (["ppmid"], ["wan"], ["wan", "ppmid"], ["ppmid", "wan"], ["both"], ["ppmid", "hht"], ["both", "hht"])
+VISITS: Final = 8
+RETRIES: Final = 3
+BY_CODE: Final = 0.15
+"""Top-ups for which nothing but the code is wanted."""
 
 
 class Operator:
@@ -57,6 +62,29 @@ class Operator:
             for number in range(self._luck.randint(*ORDERS)):
                 at = self._luck.random() * PLACED_WITHIN_S
                 tasks.create_task(self._follow(number, at, self._body(number)))
+            for number in range(VISITS):
+                tasks.create_task(self._visit(number))
+
+    async def _visit(self, number: int) -> None:
+        """An engineer fetches a pack, goes to the door, and brings back what the meter said."""
+        world, luck = self._world, self._world.luck(f"visit {number}")
+        await asyncio.sleep(luck.random() * PLACED_WITHIN_S)
+        hub_id = luck.choice(sorted(world.hubs))
+        try:
+            data = await self._wire.request(world.supplier, lambda: world.field.pack(hub_id))
+        except (OrderRefused, Lost):
+            return
+        world.sometimes.saw("engineer fetched a pack")
+        await asyncio.sleep(luck.random() * 1_800)
+        brought = await world.at_the_door(hub_id, data)
+        for _ in range(RETRIES):  # the pack is read again until the office has taken it
+            try:
+                await self._wire.request(world.supplier, lambda: world.field.unpack(brought))
+            except Lost:
+                await asyncio.sleep(RETRY_S)
+            else:
+                world.sometimes.saw("engineer's pack read back")
+                return
 
     def _body(self, number: int) -> dict[str, object]:
         luck = self._luck
@@ -72,7 +100,7 @@ class Operator:
             "service": service,
             "values": values,
             "deadline_s": luck.choice(DEADLINES_S),
-            "roads": list(luck.choice(ROADS)),
+            "roads": ["code"] if service == "top_up" and luck.random() < BY_CODE else list(luck.choice(ROADS)),
             "reason": "simulated",
             "ordered_by": "ann",
             "idempotency_key": f"key-{number}",
@@ -155,6 +183,7 @@ class Operator:
     async def settle(self) -> None:
         """When everything works again: has all that is still unknown overtaken, and looks once more at everything."""
         world = self._world
+        await self._read_back()
         for number in range(ROUNDS_MAX):
             unknown = [view for view in await world.desk.orders(1_000) if view["alarm"] and view["lane"] == "ordinary"]
             if not unknown:
@@ -168,3 +197,20 @@ class Operator:
             await asyncio.sleep(SUPERSEDER_S)
         for order_id in sorted(set(world.evidence.promised.values())):
             await self.look(order_id)
+
+    async def _read_back(self) -> None:
+        """What cannot be superseded is read back: a meter's log says which top-ups it has."""
+        world = self._world
+        unknown = {str(view["device_id"]) for view in await world.desk.orders(1_000) if view["alarm"]}
+        for device_id in sorted(unknown):
+            body: dict[str, object] = {
+                "device_id": device_id, "service": "read_top_up_log", "deadline_s": 3_600,
+                "roads": ["wan", "ppmid"], "idempotency_key": f"read-back-{device_id}",
+            }  # fmt: skip
+            try:
+                await self._wire.request(world.supplier, functools.partial(world.desk.place, body))
+            except (OrderRefused, Lost):
+                continue
+            world.sometimes.saw("operator read a meter's log back")
+        if unknown:
+            await asyncio.sleep(SUPERSEDER_S)

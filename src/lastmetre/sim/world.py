@@ -39,6 +39,7 @@ from lastmetre.dcc.sealing import Broker
 from lastmetre.gbcs.keys import KeyUse, agree
 from lastmetre.home.permit_gate import PermitGate
 from lastmetre.relay import RelayDecodeError
+from lastmetre.relay.hht_pack import FieldResponses, decode_pack, encode_responses
 from lastmetre.relay.permit_rules import Hub as PermitHub
 from lastmetre.sim import keys
 from lastmetre.sim.evidence import Evidence, Said, Seen
@@ -55,6 +56,7 @@ from lastmetre.supplier.clock import SteadyClock
 from lastmetre.supplier.delivery import Delivery
 from lastmetre.supplier.desk import OrderDesk
 from lastmetre.supplier.errors import DspUnreachable, DspWillNotRead, NoPermit
+from lastmetre.supplier.field import FieldDesk
 from lastmetre.supplier.keys import SupplierKeys
 from lastmetre.supplier.orders import BEFORE_THE_END, Return
 from lastmetre.supplier.permits import PermitDesk
@@ -239,6 +241,29 @@ class World:
         )
         worker.attach(queue, sweep_every_s=SWEEP_S, look_every_s=LOOK_S)
         life.spawn(queue.run())
+        self.field = FieldDesk(
+            store=store, keys=supplier_keys, devices=self.devices, policy=policy, clock=clock, tell=tell,
+            delivery=self.delivery,
+        )  # fmt: skip
+
+    @property
+    def hubs(self) -> list[bytes]:
+        """All homes, by their hubs."""
+        return list(self._homes)
+
+    async def at_the_door(self, hub_id: bytes, pack: bytes) -> bytes:
+        """An engineer's tool gives a pack's Commands to their meter and keeps what it says."""
+        signer = keys.Certificates().find_certificate(keys.SUPPLIER, KeyUse.DIGITAL_SIGNATURE)
+        assert signer is not None
+        read, side = decode_pack(pack, signer), self._homes[hub_id]
+        responses: list[bytes] = []
+        failed: list[tuple[int, str]] = []
+        for number, command in enumerate(read.commands):
+            try:
+                responses += await side.party.do(lambda command=command: side.home.from_field_tool(command))  # type: ignore[misc]
+            except Lost:
+                failed.append((number, "no_answer"))
+        return encode_responses(FieldResponses(hub_id, keys.SUPPLIER, read.issued_at, tuple(responses), tuple(failed)))
 
     def _newest_at(self) -> int:
         """When the newest audit entry was written: read at the start, as the composition does."""

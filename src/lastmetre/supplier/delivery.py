@@ -74,7 +74,7 @@ _ATTEMPT_STATES: Final = {
     ReceiptKind.TAKEN_BY_TUNNEL: AttemptState.TAKEN_BY_TUNNEL,
 }
 _GAVE_UP: Final = frozenset({ReceiptKind.EXPIRED, ReceiptKind.REFUSED})
-"""The Command will not go up that tunnel any more. What the agent says of a code it entered proves nothing either way."""
+"""The Command will not go up that tunnel any more. What an agent says of a code it entered proves nothing."""
 _REFUSALS_MAX: Final = 10_000
 """Refused receipts named in the audit by one run of this process; beyond it they are only told."""
 SEEN_EVERY_S: Final = 60
@@ -457,12 +457,12 @@ class Delivery:
 
             settled = await change_order(self._store, order_id, now, decide)
             if settled is not None:
+                self._tell("read_back", order_id=order_id, device_id=reader.device_id.hex(), read_by=reader.order_id)
                 self._tell(
                     f"order_{settled[0].state.value}",
                     order_id=order_id,
                     device_id=reader.device_id.hex(),
                     service=settled[0].service,
-                    read_by=reader.order_id,
                 )
 
     def _proven(
