@@ -5,6 +5,7 @@ Time and chance come from outside (``World``), so that a home made twice from th
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -46,6 +47,8 @@ if TYPE_CHECKING:
     from lastmetre.home.ports import DeviceStore, Tell
     from lastmetre.links.keystore import Keyring
 
+_OWN_USES = (KeyUse.DIGITAL_SIGNATURE, KeyUse.KEY_AGREEMENT)
+"""A device gives out its own certificates for these (CS02e)."""
 PREPAYMENT_MODE: Final = 0x0097
 DAY_S: Final = 86_400
 _FRAMES_SINCE: Final = 1_700_000_000
@@ -291,7 +294,16 @@ class _Builder:
             self._private_key(device_id, KeyUse.KEY_AGREEMENT),
             {cell: anchor for cell, anchor in anchors.items() if roles is None or cell[0] in roles},
             self._authorities,
+            self._own_certificates(device_id),
         )
+
+    def _own_certificates(self, device_id: bytes) -> dict[KeyUse, Certificate]:
+        """The certificates a device can give out; none where the settings' folder has none of it."""
+        held = {}
+        for use in _OWN_USES:
+            with contextlib.suppress(LinkError):
+                held[use] = self._world.ring.certificate(device_id, use)
+        return held
 
     def _private_key(self, device_id: bytes, use: KeyUse) -> ec.EllipticCurvePrivateKey:
         try:
