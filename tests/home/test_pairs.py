@@ -91,13 +91,15 @@ IN_OTHER_TESTS: Final = {
     "GCS01a": "GCS21f (test_gsme)", "GCS01b": "GCS21f (test_gsme)", "GCS02": "GCS21j (test_gsme)",
     "GCS03": "GCS21j (test_gsme)", "GCS05": "GCS21b (test_gsme)", "CS11": "CS10a (test_gsme)",
     "CS02c": "the request is its answer (test_esme_credentials)", "CS02d": "CS02e (test_esme_credentials)",
-    "CS02g": "CS02f (test_esme_credentials)", "ECS07": "ECS19 (test_esme_in_time)",
+    "ECS07": "ECS19 (test_esme_in_time)",
     "ECS25a": "ECS25r1 (test_set_then_read)", "ECS25a1": "ECS25r1, as ECS25a", "ECS25a2": "ECS25r1, as ECS25a",
     "ECS25a3": "ECS25r1, as ECS25a", "ECS25b": "ECS25r2, as ECS25a", "ECS25b3": "ECS25r2, as ECS25a",
-    "ECS05": "ECS17e (test_esme_in_time)", "ECS15a": "ECS35a (test_esme_in_time)",
-    "ECS47": "ECS61a (test_esme_events)", "ECS47a": "ECS61e", "ECS47e": "ECS61e (test_esme_events)",
+    "ECS05": "ECS17e (test_esme_in_time)", 
+    
     "ECS70": "every Response's time (test_esme_in_time)", "GCS28": "every Response's time (test_gsme)",
 }  # fmt: skip
+NO_PROPERTY_YET: Final = {"CS02g", "ECS15a", "ECS47", "ECS47a", "ECS47e"}
+"""Pairs with a reader (CS02f, ECS35a, ECS61a, ECS61e) that no test here reads back: a gap, said as such."""
 NOTHING_READS: Final = {
     "ECS10", "ECS12", "ECS14", "ECS16", "ECS50", "ECS81", "GCS07", "GCS09", "GCS11", "GCS36", "GCS44", "ECS28b",
     "ECS29e", "ECS29f", "ECS57", "ECS15c", "ECS62",
@@ -113,7 +115,7 @@ def test_every_command_that_changes_something_is_in_a_list() -> None:
         for case in catalogue().values()
         if case.kind is UseCaseKind.COMMAND and not case.title.startswith(reads)
     }
-    assert writers - set(HERE) - set(IN_OTHER_TESTS) - NOTHING_READS - set(SETTING) == set()
+    assert writers - set(HERE) - set(IN_OTHER_TESTS) - NOTHING_READS - NO_PROPERTY_YET - set(SETTING) == set()
 
 
 # --- the gas meter ---------------------------------------------------------------------------------------------------
