@@ -94,8 +94,8 @@ IN_OTHER_TESTS: Final = {
     "ECS07": "ECS19 (test_esme_in_time)",
     "ECS25a": "ECS25r1 (test_set_then_read)", "ECS25a1": "ECS25r1, as ECS25a", "ECS25a2": "ECS25r1, as ECS25a",
     "ECS25a3": "ECS25r1, as ECS25a", "ECS25b": "ECS25r2, as ECS25a", "ECS25b3": "ECS25r2, as ECS25a",
-    "ECS05": "ECS17e (test_esme_in_time)", 
-    
+    "ECS05": "ECS17e (test_esme_in_time)",
+
     "ECS70": "every Response's time (test_esme_in_time)", "GCS28": "every Response's time (test_gsme)",
 }  # fmt: skip
 NO_PROPERTY_YET: Final = {"CS02g", "ECS15a", "ECS47", "ECS47a", "ECS47e"}
