@@ -68,6 +68,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
+import httpx
 import msgspec
 from psycopg.conninfo import conninfo_to_dict
 
@@ -79,6 +80,7 @@ from lastmetre.cli.settings import LOOPBACK, EntityId, Port, TlsFiles
 from lastmetre.cli.supplier_roles import ALL, die_with_starter, end_with_starter, ports_before, run_parts
 from lastmetre.links.bearer_https import create_bearer_app
 from lastmetre.links.counter_marks import CounterMarksError, FileMarks
+from lastmetre.links.counter_service import CounterService
 from lastmetre.links.duis_http import DspClient, DuisLinkError, DuisRefused, create_receive_response_app
 from lastmetre.links.duis_schema import violations_by
 from lastmetre.links.http_server import serve
@@ -207,6 +209,11 @@ class SupplierSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     counter_marks: str | None = None
     """A file that no restore of the database reaches: how far counters were given out."""
     counters_resynchronised: bool = False
+    counter_service: str | None = None
+    """Another head-end's service that gives out counters (``links.counter_service``), instead of counting here."""
+
+
+COUNTER_TIMEOUT_S = 5.0
 
 
 class SystemClock:
@@ -355,7 +362,13 @@ async def _permits(
 async def _counters(
     settings: SupplierSettings, store: PostgresOrderStore, stack: contextlib.AsyncExitStack
 ) -> Counters:
-    """The store's own counters, or those with marks outside it."""
+    """The store's own counters, those with marks outside it, or another head-end's."""
+    if settings.counter_service is not None and settings.counter_marks is not None:
+        raise ProblemError("counters come from counter_service or have counter_marks, not both: two would count apart")
+    if settings.counter_service is not None:
+        context = client_context(*settings.tls.opened_with(read_passphrase(settings.passphrase_file)))
+        client = await stack.enter_async_context(httpx.AsyncClient(verify=context, timeout=COUNTER_TIMEOUT_S))
+        return CounterService(client, settings.counter_service, bytes.fromhex(settings.entity_id), store)
     if settings.counter_marks is None:
         return store
     try:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from lastmetre.supplier.audit import ChainedEntry, Entry, chain
-from lastmetre.supplier.counter_marks import Mark, Marks
+from lastmetre.supplier.counter_marks import CountedStore, Counters, Mark, Marks
 from lastmetre.supplier.counters import LANE_MAX
 from lastmetre.supplier.errors import (
     ApprovalRefused,
@@ -53,6 +53,8 @@ __all__ = [
     "CertificateStore",
     "ChainedEntry",
     "Clock",
+    "CountedStore",
+    "Counters",
     "CountersExhausted",
     "Desk",
     "Document",
