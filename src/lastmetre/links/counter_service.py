@@ -85,7 +85,7 @@ class CounterService:
 
 def _behind(target_id: bytes, lane: Lane, lowest: int) -> str:
     return (
-        f"the counter service is behind this store on the {lane.value} lane of {target_id.hex()}: it was restored from a "
-        "backup, or serves another supplier. Read the device's counters (SRV 6.24.1), bring the service to at least "
+        f"the counter service is behind this store on the {lane.value} lane of {target_id.hex()}: it was restored from "
+        "a backup, or serves another supplier. Read the device's counters (SRV 6.24.1), bring the service to at least "
         f"{lowest}, and try again"
     )
