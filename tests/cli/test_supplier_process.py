@@ -9,7 +9,9 @@ import asyncio
 import contextlib
 import datetime as dt
 import json
+import os
 import shutil
+import signal
 import socket
 import sys
 import tempfile
@@ -320,6 +322,28 @@ def test_the_dcc_is_away_and_comes_back(place: Place) -> None:
                 await supplier.event("response_returned_to_dcc", order_id=order_id)
             view = await desk.ask("GET", f"/orders/{order_id}")
             assert view["result"] == {"supply_state": "disabled"}
+
+    run(story())
+
+
+def test_a_killed_part_is_started_again(place: Place) -> None:
+    """Kill -9 of the worker, then of the API: each comes back by itself on its ports; an order goes its way."""
+
+    async def story() -> None:
+        home = Home(place)
+        async with serve(place, "dcc") as dcc, serve(place, "supplier") as supplier:
+            await dcc.event("ready")
+            ready = await supplier.event("ready")
+            desk = Desk(ready["api_port"])
+            for role in ("worker", "api"):
+                os.kill(ready[f"{role}_pid"], signal.SIGKILL)
+                await supplier.event("part_died", role=role)
+                await supplier.event("part_started_again", role=role)
+            order_id = await desk.place("read_supply_status")
+            async with home.bearer(ready["bearer_port"]) as bearer:
+                envelope = await home.fetch(bearer)
+                await bearer.hand_on(home.execute(envelope))
+                await supplier.event("order_confirmed", order_id=order_id)
 
     run(story())
 
