@@ -200,6 +200,34 @@ def test_without_a_nonce_it_tries_again_after_a_pause(store: SqliteAgentStore, m
     assert offer_once(agent, Hub(said(Status.ACCEPTED), answer(7)), clock=clock) == [permit(5), command(7)]
 
 
+@pytest.mark.parametrize("status", [Status.TIME, Status.NONCE])
+def test_a_permit_that_never_comes_is_asked_for_again(store: SqliteAgentStore, status: Status) -> None:
+    """The receipt or the envelope got lost: after a pause the old permit goes again, and the hub's word with it."""
+    agent, clock = make_agent(store), StillClock()
+    agent.take(content("order-1", 7), NOW)
+    serial, nonce = (5, NO_NONCE) if status is Status.TIME else (0, NONCE)
+    script = [said(Status.TIME, clock=status is Status.TIME), said(status, serial, nonce=nonce)]
+    offer_once(agent, Hub(*script), clock=clock)
+    clock.at += 59
+    assert offer_once(agent, Hub(), clock=clock) == []
+    clock.at += 300 if status is Status.TIME else 1
+    assert offer_once(agent, Hub(said(Status.ACCEPTED), answer(7)), clock=clock) == [permit(5), command(7)]
+
+
+def test_a_permit_that_is_here_before_the_refusal_is_used(store: SqliteAgentStore) -> None:
+    """A quick supplier: the next permit comes while the runner still thinks about the last one's refusal."""
+    agent = make_agent(store)
+    agent.take(content("order-1", 7), NOW)
+    offer = agent.next_offer(NOW)
+    assert offer is not None
+    agent.from_tunnel(said(Status.TIME), NOW)
+    agent.take(content("order-1", 7, serial=6), NOW)
+    agent.permit_refused(offer, NOW)
+    again = agent.next_offer(NOW)
+    assert again is not None
+    assert again.permit == permit(6)
+
+
 def test_what_the_hub_says_of_the_command_is_reported(store: SqliteAgentStore) -> None:
     """A refusal that comes behind the Command goes to the supplier; the tunnel took it all the same."""
     agent = make_agent(store)

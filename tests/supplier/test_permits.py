@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -225,5 +225,28 @@ def test_no_permit_after_the_deadline(home: PermitWorld) -> None:
         home.world.clock.pass_s(100)
         assert await home.world.poll() is None
         assert len(home.wire.asked) == 1
+
+    asyncio.run(story())
+
+
+def test_a_permit_that_a_change_came_between_is_not_lost(home: PermitWorld) -> None:
+    """The order changed while the DSP made the permit: nothing left then; the same permit leaves at the next look."""
+
+    async def story() -> None:
+        order_id, envelope = await home.handed_on()
+        make = home.wire.permit
+
+        async def meanwhile(*asked: Any) -> bytes:
+            home.wire.permit = make  # type: ignore[method-assign]
+            made = await make(*asked)
+            await home.world.say(envelope, ReceiptKind.TAKEN_BY_TUNNEL)
+            return made
+
+        await home.hub_says(envelope, Status.NONCE, clock=False, nonce=NONCE)
+        home.wire.permit = meanwhile  # type: ignore[method-assign, assignment]
+        again = await home.world.poll() or await home.world.poll()
+        assert read(again).hub_nonce == NONCE
+        assert len(home.wire.asked) == 2, "it is asked for once"
+        assert (await home.world.names(order_id)).count("relay_permit") == 2
 
     asyncio.run(story())

@@ -319,15 +319,19 @@ class StoreAndForward:
     def permit_refused(self, offer: Offer, now: int) -> None:
         """The hub would not have the Command behind this permit, so it did not go up: it waits for another permit.
 
-        Where the hub knows no time and gave no nonce either, the same permit is tried again after a pause.
+        Where none comes (a receipt or an envelope got lost), the same permit is tried again after a pause, so that the
+        hub says again what is wrong, and the supplier hears it again.
         """
         now, answer = self._time(now), self._heard
         if answer is None or wants_nonce(answer):
             self.transfer_failed(offer, "permit_wants_nonce", now)
             return
         self._in_flight = None
-        self._to_offer.pop(offer.order_id, None)
-        self._nonce_of = (offer.order_id, now + NONCE_WAIT_S) if answer.status is Status.NONCE else None
+        by_nonce = answer.status is Status.NONCE
+        self._nonce_of = (offer.order_id, now + NONCE_WAIT_S) if by_nonce else None
+        retry = self._to_offer.get(offer.order_id)
+        if retry is not None and self._held(offer.order_id).permit == offer.permit:  # else the next one is here already
+            retry.not_before = now + (NONCE_WAIT_S if by_nonce else OFFER_RETRY_S[-1])
         self._tell("command_not_offered", order_id=offer.order_id, permit=answer.status.name.lower())
 
     def _waits_for_anothers_nonce(self, held: HeldCommand, now: int) -> bool:

@@ -152,6 +152,7 @@ class Delivery:
                 change = replace(change, documents=(*change.documents, Document("relay_permit", now, permit)))
         if await apply(self._store, order, change, now) is None:
             return None
+        self._permits.handed_on(order.order_id)
         self._tell(
             change.event,
             order_id=order.order_id,

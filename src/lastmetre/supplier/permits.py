@@ -42,7 +42,7 @@ CURED_BY_ANOTHER: Final = frozenset({Status.TIME, Status.VOID, Status.SERIAL_USE
 
 @dataclass(frozen=True, slots=True)
 class Given:
-    """A permit, and whether it was made just now."""
+    """A permit, and whether it is new: no envelope carried it yet."""
 
     octets: bytes
     new: bool
@@ -62,6 +62,8 @@ class _Held:
     octets: bytes = b""
     carrier_id: bytes = b""
     not_after: int = 0
+    handed_on: bool = False
+    """Whether it left with an envelope: another change to the order may have come between."""
     hub_nonce: bytes | None = None
     wanted_from: int | None = None
     """From when another is wanted, whatever the time of this one."""
@@ -87,7 +89,7 @@ class PermitDesk:
         while len(self._held) > HELD_MAX:
             del self._held[next(iter(self._held))]
         if held.wanted_from is None and held.carrier_id == carrier_id and now < held.renew_at(order):
-            return Given(held.octets, new=False)
+            return Given(held.octets, new=not held.handed_on)
         if held.failures and held.wanted_from is not None and now < held.wanted_from:
             return NotNow(held.why)
         if self._source is None or order.originator_counter is None:
@@ -118,6 +120,8 @@ class PermitDesk:
             return waiting  # we forgot: the one it has may be of any age
         if held.wanted_from is not None:
             return now >= held.wanted_from
+        if held.octets and not held.handed_on:
+            return True
         return waiting and now >= held.renew_at(order)
 
     def heard(self, order_id: str, answer: Answer, now: int) -> bool:
@@ -132,6 +136,11 @@ class PermitDesk:
             return True  # it knows no time; the agent asks it for a nonce
         self._later(held, now)
         return True
+
+    def handed_on(self, order_id: str) -> None:
+        """The order's permit left with an envelope."""
+        if order_id in self._held:
+            self._held[order_id].handed_on = True
 
     def forget(self, order_id: str) -> None:
         """The order needs no permit any more."""
