@@ -309,6 +309,16 @@ class OrderDesk:
         """As in the port."""
         return [audit_view(entry) for entry in await self._store.audit(after_seq, limit)]
 
+    async def at_work(self) -> dict[str, object]:
+        """As in the port."""
+        orders = [order for order in await self._store.open_orders() if order.state not in FINAL]
+        return {
+            "orders": [
+                {"state": order.state.value, "service": order.service, "accepted_at": order.accepted_at}
+                for order in orders
+            ]
+        }
+
     async def health(self) -> dict[str, object]:
         """As in the port."""
         return {"status": "ok", "open_orders": len(await self._store.open_orders())}

@@ -323,5 +323,8 @@ class Desk(Protocol):
     async def audit(self, after_seq: int, limit: int) -> list[dict[str, object]]:
         """Audit entries."""
 
+    async def at_work(self) -> dict[str, object]:
+        """Each order that has not ended: its state, service and when it was accepted; no names."""
+
     async def health(self) -> dict[str, object]:
         """Whether the parts work."""
