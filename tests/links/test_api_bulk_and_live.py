@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import httpx
@@ -231,6 +232,39 @@ def test_a_duis_request_is_an_order(tmp_path: Path) -> None:
             refused = await client.post("/orders", json=asked | wrong)
             assert refused.status_code == 422
             assert words in refused.json()["error"]["message"]
+
+    run(tmp_path, work)
+
+
+def test_a_change_of_payment_mode_as_xml_needs_four_eyes(tmp_path: Path) -> None:
+    """The rules of a service hold however it is asked for: by the PPMID, 1.6 and 7.2 wait for a second person."""
+
+    async def work(_world: SupplierWorld, client: httpx.AsyncClient) -> None:
+        mode = compose.set_prepayment_mode(
+            SUPPLIER, ESME, 7, disablement_threshold=0, suspend_debt_disabled=False, suspend_debt_emergency=False
+        )
+        for request in (mode, compose.disable_supply(SUPPLIER, ESME, 7)):
+            asked = {"device_id": ESME.hex(), "deadline_s": 60, "roads": ["ppmid"]}
+            asked["duis"] = build_request(request).decode()
+            alone = await client.post("/orders", json=asked)
+            assert "four eyes" in alone.json()["error"]["message"]
+            placed = await client.post("/orders", json=asked | {"ordered_by": "ann"})
+            assert placed.json()["needs_approval"] is True
+
+    run(tmp_path, work)
+
+
+def test_a_device_by_its_supply_point(tmp_path: Path) -> None:
+    """An MPxN names the one device there that the service fits; an unknown one, or both names, are refused."""
+
+    async def work(world: SupplierWorld, client: httpx.AsyncClient) -> None:
+        world.devices[ESME] = replace(world.devices[ESME], mpxn="1200012345678")
+        asked = {name: value for name, value in ORDER.items() if name != "device_id"}
+        placed = await client.post("/orders", json=asked | {"mpxn": "1200012345678"})
+        assert placed.json()["device_id"] == ESME.hex()
+        assert (await client.post("/orders", json=asked | {"mpxn": "1200012345679"})).status_code == 422
+        assert (await client.post("/orders", json=ORDER | {"mpxn": "1200012345678"})).status_code == 422
+        assert (await client.post("/orders", json=asked)).status_code == 422
 
     run(tmp_path, work)
 

@@ -174,6 +174,8 @@ class DeviceRow(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     gbcs_version: str = "4.3"
     priority_services: bool = False
     vendor: str = ""
+    mpxn: Annotated[str, msgspec.Meta(pattern="^([0-9]{6,13})?$")] = ""
+    """The supply point it measures, by which orders may name it."""
     permits: bool = False
     """Whether its hub wants relay permits (policy ``permit``)."""
 
@@ -496,6 +498,7 @@ def _devices(settings: SupplierSettings) -> dict[bytes, Device]:
             gbcs_version=row.gbcs_version,
             priority_services=row.priority_services,
             vendor=row.vendor,
+            mpxn=row.mpxn,
             permits=row.permits,
         )
     return devices

@@ -47,6 +47,14 @@ _ROWS: Final = (
         four_eyes=True,
         priority_services=False,
     ),
+    Rule(
+        "srv_1.6",
+        Road.PPMID,
+        "design section 5: as disabling supply, for change to prepayment mode. Which mode a Request (DUIS XML) sets is "
+        "not looked at here, so that change to credit mode waits for four eyes as well. DESIGN CHOICE",
+        four_eyes=True,
+        priority_services=False,
+    ),
 )
 RULES: Final[Mapping[tuple[str, Road], Rule]] = MappingProxyType({(row.service, row.road): row for row in _ROWS})
 
