@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from typing import TYPE_CHECKING, Any
 
 import httpx
@@ -10,12 +11,15 @@ import pytest
 
 from lastmetre.links.supplier_api import create_supplier_api
 from lastmetre.supplier.audit import ChainedEntry, Entry, verify
+from lastmetre.supplier.ports import CountersUnavailable
 from tests.own_world import ESME, OTHER_ESME
 from tests.supplier_world import SupplierWorld, supplier_world
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
     from pathlib import Path
+
+    from lastmetre.gbcs.catalogue import Lane
 
 TOKEN = "a token of sixteen characters or more"
 ORDER: dict[str, Any] = {"device_id": ESME.hex(), "service": "arm_supply", "deadline_s": 60, "roads": ["ppmid"]}
@@ -209,5 +213,39 @@ def test_supersede_and_at_large_over_http(world: SupplierWorld) -> None:
         refused = await client.post(f"/orders/{top_up}/supersede", json={})
         assert (refused.status_code, refused.json()["error"]["code"]) == (409, "cannot_supersede")
         assert (await client.post("/orders/nothing/supersede")).status_code == 404
+
+    run(world, work)
+
+
+class _NoCounters:
+    """Another head-end's service that is away."""
+
+    async def next_counter(self, target_id: bytes, lane: Lane, lowest: int) -> int:
+        """As in the port."""
+        raise CountersUnavailable(f"no {lane.value} counter for {target_id.hex()} from {lowest}: the service is away")
+
+
+def test_no_counter_is_503_and_nothing_is_half_done(world: SupplierWorld) -> None:
+    """A top-up is not placed, alone or in a bulk; an order under way waits with the reason, and goes on afterwards."""
+
+    async def work(client: httpx.AsyncClient) -> None:
+        desk_counters, worker_counters = world.desk._counters, world.worker._counters
+        world.desk._counters = world.worker._counters = _NoCounters()
+        refused = await client.post("/orders", json=TOP_UP)
+        assert refused.status_code == 503
+        assert refused.json()["error"]["code"] == "counters_unavailable"
+        assert "the service is away" in refused.json()["error"]["message"]
+        lines = json.dumps(TOP_UP) + "\n" + json.dumps(ORDER) + "\n"
+        bulk = await client.post("/orders", content=lines, headers={"content-type": "application/x-ndjson"})
+        answers = [json.loads(line) for line in bulk.text.splitlines()]
+        assert (bulk.status_code, answers[0]["error"]["code"]) == (200, "counters_unavailable")
+        shown = (await client.get("/orders")).json()["orders"]
+        assert [order["service"] for order in shown] == ["arm_supply"]
+        await world.work()
+        shown = (await client.get(f"/orders/{shown[0]['order_id']}")).json()
+        assert shown["state"] == "accepted"
+        assert "the service is away" in shown["why_waiting"]
+        world.desk._counters, world.worker._counters = desk_counters, worker_counters
+        assert (await client.post("/orders", json=TOP_UP)).status_code == 201
 
     run(world, work)

@@ -201,3 +201,32 @@ def test_after_a_silent_ppmid_the_engineer_takes_the_same_octets(tmp_path: Path,
             assert ESME in world.devices
 
         run(story)
+
+
+def test_a_command_without_an_answer_is_noted_at_its_order(tmp_path: Path, run: Run) -> None:
+    """The engineer's tool got no answer: the right order says so, the audit too; nothing is proven by it."""
+    with supplier_world(tmp_path) as world:
+
+        async def story() -> None:
+            field, _ = _field(world)
+            arm = await world.place("arm_supply", roads=("hht",))
+            top_up = await world.place("top_up", roads=("hht",), values={"amount_pence": 500})
+            await world.work()
+            data = await field.pack(CHF)
+            signer = dsp_world.EveryCertificate().find_certificate(SUPPLIER, KeyUse.DIGITAL_SIGNATURE)
+            assert signer is not None
+            pack = decode_pack(data, signer)
+            lost = pack.commands.index((await world.order(top_up)).command)
+            reply = world.execute(pack.commands[1 - lost])
+            brought = FieldResponses(CHF, SUPPLIER, pack.issued_at, (reply,), ((lost, "no answer"), (7, "no answer")))
+            results = await field.unpack(encode_responses(brought))
+            assert [result["order_id"] for result in results] == [arm, top_up, None]
+            await world.work()
+            order = await world.order(top_up)
+            assert (order.state, order.attempts[-1].said) == (State.AT_LARGE, "the field engineer says: no answer")
+            assert await world.state(arm) == "confirmed"
+            await field.unpack(encode_responses(brought))  # the same pack once more changes nothing
+            noted = [e.entry for e in await world.store.audit(0, 1000) if e.entry.event == "field_command_failed"]
+            assert [entry.order_id for entry in noted] == [top_up]
+
+        run(story)

@@ -22,7 +22,7 @@ from pydantic import ValidationError
 
 from lastmetre.links.api_door import BODY_MAX, BodyTooSlow
 from lastmetre.links.api_models import NewOrder
-from lastmetre.supplier.ports import KeyReused, OrderRefused
+from lastmetre.supplier.ports import CountersUnavailable, KeyReused, OrderRefused
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
@@ -187,3 +187,5 @@ async def _place_one(number: int, body: dict[str, Any], place: Place, key: str |
         return answer(number, 422, error=("order_refused", str(refused)))
     except KeyReused as reused:
         return answer(number, 409, error=("key_reused", str(reused)))
+    except CountersUnavailable as error:
+        return answer(number, 503, error=("counters_unavailable", str(error)))

@@ -24,6 +24,7 @@ import httpx
 import msgspec
 
 from lastmetre.links.errors import LinkError
+from lastmetre.supplier.ports import CountersUnavailable
 
 if TYPE_CHECKING:
     from lastmetre.gbcs.catalogue import Lane
@@ -33,7 +34,7 @@ TRIES_MAX: Final = 3
 """Values that our store finds used before the service is taken to be behind."""
 
 
-class CounterServiceError(LinkError):
+class CounterServiceError(LinkError, CountersUnavailable):
     """No counter can be had from the other head-end; the text says why. Nothing was given out."""
 
 

@@ -40,7 +40,15 @@ from lastmetre.links.api_bulk import CSV, NDJSON, place_all, words_of
 from lastmetre.links.api_door import BODY_MAX, BodyTooLarge, BodyTooSlow, Door, content_type, error_response
 from lastmetre.links.api_events import stream
 from lastmetre.links.api_metrics import Metrics
-from lastmetre.supplier.ports import KEY_MAX, ApprovalRefused, CannotSupersede, KeyReused, OrderRefused, TooLate
+from lastmetre.supplier.ports import (
+    KEY_MAX,
+    ApprovalRefused,
+    CannotSupersede,
+    CountersUnavailable,
+    KeyReused,
+    OrderRefused,
+    TooLate,
+)
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -68,7 +76,7 @@ LastEvent = Annotated[int | None, Header(alias="Last-Event-ID", ge=0, le=SEQ_MAX
 _WORDS: Final = {
     400: "no HTTP of ours", 401: "no token", 404: "there is none", 405: "not this method", 408: "the body stopped",
     409: "not now", 413: "too large", 414: "too long", 415: "another type is wanted", 422: "refused, with the reason",
-    431: "too large",
+    431: "too large", 503: "no counter can be had now: nothing was done",
 }  # fmt: skip
 
 
@@ -111,7 +119,7 @@ def _add_placing(app: FastAPI, desk: Desk) -> None:
         "/orders",
         status_code=201,
         openapi_extra=body,
-        responses={201: {"model": models.OrderView}, 200: bulk, **_errors(409)},
+        responses={201: {"model": models.OrderView}, 200: bulk, **_errors(409, 503)},
     )
     async def place(request: Request, key: KeyHeader = None, prefer: Prefer = None) -> Response:
         """Accept an order, or many: JSON, NDJSON with an order a line, or CSV."""
@@ -287,6 +295,7 @@ def _add_errors(app: FastAPI) -> None:
         (ApprovalRefused, 409, "approval_refused"),
         (CannotSupersede, 409, "cannot_supersede"),
         (TooLate, 409, "too_late"),
+        (CountersUnavailable, 503, "counters_unavailable"),
     ):
         app.add_exception_handler(kind, _answer(status, code))
 

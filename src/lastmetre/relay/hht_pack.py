@@ -110,6 +110,15 @@ def decode_pack(data: bytes, issuer: Certificate) -> Pack:
     return pack
 
 
+def place_in_pack(data: bytes, command: bytes) -> int | None:
+    """Where a Command stands in a pack of one's own, kept as it left; its signature is not looked at again."""
+    try:
+        commands = [base64.b64decode(one, validate=True) for one in _object(data)["commands"]]
+    except _BAD_JSON as error:
+        raise PackRefused(f"is no pack of Commands: {type(error).__name__}") from error
+    return commands.index(command) if command in commands else None
+
+
 def _object(data: bytes) -> dict[str, Any]:
     if len(data) > PACK_OCTETS_MAX:
         raise PackRefused(f"is longer than {PACK_OCTETS_MAX} octets")

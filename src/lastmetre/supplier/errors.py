@@ -39,6 +39,10 @@ class CountersExhausted(SupplierError):
     """The counter lane of this device has no higher value left; its credentials must be changed to reset it."""
 
 
+class CountersUnavailable(SupplierError):
+    """No counter can be had now, and none was given out; the text says why. Nothing was done: ask again later."""
+
+
 class ClockBehind(SupplierError):
     """The store has seen later times than this machine's clock shows; the text says by how much and what to do."""
 

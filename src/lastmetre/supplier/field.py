@@ -15,15 +15,26 @@ from typing import TYPE_CHECKING
 
 from lastmetre.gbcs.errors import GbcsError
 from lastmetre.gbcs.message import read_header
-from lastmetre.relay.hht_pack import COMMANDS_MAX, Pack, PackRefused, decode_responses, encode_pack
+from lastmetre.relay.hht_pack import COMMANDS_MAX, Pack, PackRefused, decode_responses, encode_pack, place_in_pack
 from lastmetre.supplier.errors import OrderRefused
-from lastmetre.supplier.orders import Event, Order, Road, State, attempt_changed, latest_attempt, moved, with_attempt
+from lastmetre.supplier.orders import (
+    AttemptState,
+    Event,
+    Order,
+    Road,
+    State,
+    attempt_changed,
+    latest_attempt,
+    moved,
+    with_attempt,
+)
 from lastmetre.supplier.ports import Document
 from lastmetre.supplier.store_steps import Change, apply, change_order
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from lastmetre.relay.hht_pack import FieldResponses
     from lastmetre.supplier.delivery import Delivery
     from lastmetre.supplier.keys import SupplierKeys
     from lastmetre.supplier.ports import Clock, OrderStore, Tell
@@ -113,9 +124,58 @@ class FieldDesk:
         if brought.issuer_id != self._keys.entity_id:
             raise PackRefused(f"answers a pack of {brought.issuer_id.hex()}, not ours")
         results = [await self._response(message) for message in brought.responses]
-        for _, reason in brought.failed:
-            self._tell("field_command_failed", hub_id=brought.hub_id.hex(), why=reason)
+        if brought.failed:
+            results += await self._failed(brought)
         return results
+
+    async def _failed(self, brought: FieldResponses) -> list[dict[str, object]]:
+        """The engineer's word that Commands got no answer: noted at their attempts. It proves nothing."""
+        packed = await self._packed(brought)
+        results: list[dict[str, object]] = []
+        for number, reason in brought.failed:
+            order_id = packed.get(number)
+            if order_id is None:
+                results.append(
+                    {"order_id": None, "why": f"no open order of ours went as Command {number} of that pack"}
+                )
+            else:
+                results.append(await self._note_failure(order_id, reason))
+            self._tell("field_command_failed", hub_id=brought.hub_id.hex(), order_id=order_id, why=reason)
+        return results
+
+    async def _packed(self, brought: FieldResponses) -> dict[int, str]:
+        """Which open order each Command of that pack belongs to, by the pack as it was kept with the order."""
+        found = {}
+        for order in await self._store.open_orders():
+            device = self._devices.get(order.device_id)
+            attempt = latest_attempt(order, Road.HHT, b"")
+            if device is None or device.hub_id != brought.hub_id or attempt is None:
+                continue
+            for document in await self._store.documents(order.order_id):
+                if document.name == PACK and document.at == brought.issued_at:
+                    number = place_in_pack(document.content, order.command)
+                    if number is not None:
+                        found[number] = order.order_id
+        return found
+
+    async def _note_failure(self, order_id: str, reason: str) -> dict[str, object]:
+        now, said = self._now(), f"the field engineer says: {reason}"
+
+        def decide(order: Order) -> Change | None:
+            attempt = latest_attempt(order, Road.HHT, b"")
+            if attempt is None or attempt.state is AttemptState.ANSWERED:
+                return None
+            after = attempt_changed(order, attempt, now, said=said)
+            if after is order:
+                return None
+            if order.state is State.AT_LARGE:  # as when an agent gives up: if another road may be tried, it is now
+                after = replace(after, next_road_at=now, why=said)
+            return Change(after, "field_command_failed", said, wake=True)
+
+        await change_order(self._store, order_id, now, decide)
+        after = await self._store.order(order_id)
+        assert after is not None
+        return {"order_id": order_id, "state": after.state.value, "why": said}
 
     async def _response(self, message: bytes) -> dict[str, object]:
         try:

@@ -23,7 +23,14 @@ from typing import TYPE_CHECKING, Final
 from lastmetre.gbcs.catalogue import Lane
 from lastmetre.supplier import class_rules, preparation, supersession
 from lastmetre.supplier.counters import floor, originator_counter
-from lastmetre.supplier.errors import CountersExhausted, DspUnreachable, DspWillNotRead, LaneBusy, PreparationFailed
+from lastmetre.supplier.errors import (
+    CountersExhausted,
+    CountersUnavailable,
+    DspUnreachable,
+    DspWillNotRead,
+    LaneBusy,
+    PreparationFailed,
+)
 from lastmetre.supplier.orders import (
     BEFORE_THE_END,
     FINAL,
@@ -197,6 +204,8 @@ class Worker:
                     return await self._return_response(order)
         except DspUnreachable as error:
             return await self._later(order, f"the DCC cannot be reached: {error}")
+        except CountersUnavailable as error:
+            return await self._later(order, str(error))
         except (PreparationFailed, DspWillNotRead, CountersExhausted) as error:
             return await self._failed(order, str(error))
 
