@@ -398,7 +398,12 @@ class PostgresOrderStore:
 async def open_store(application_url: str, queue: Queue | None = None) -> AsyncIterator[PostgresOrderStore]:
     """The store on an up-to-date schema, with its pool and its listener; refuses a role that is too powerful."""
     pool: AsyncConnectionPool[Connection] = AsyncConnectionPool(
-        application_url, min_size=1, max_size=POOL_MAX, open=False, kwargs={"row_factory": dict_row, "autocommit": True}
+        application_url,
+        min_size=1,
+        max_size=POOL_MAX,
+        open=False,
+        kwargs={"row_factory": dict_row, "autocommit": True},
+        check=AsyncConnectionPool.check_connection,  # one that a restart of the database cut is made anew
     )
     async with pool:
         async with pool.connection() as connection:

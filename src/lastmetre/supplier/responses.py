@@ -17,9 +17,11 @@ from lastmetre.gbcs.errors import GbcsDecodeError
 from lastmetre.gbcs.message import Cra, GroupingHeader, OtherInformation, parse_message, read_header
 from lastmetre.gbcs.payload import decode_payload
 from lastmetre.supplier import read_back
+from lastmetre.supplier.outcomes import refusals
 from lastmetre.supplier.services import service_of
 
 if TYPE_CHECKING:
+    from lastmetre.gbcs.payload import Payload
     from lastmetre.supplier.orders import Order
 
 RESULT_SUCCESS: Final = 0
@@ -64,10 +66,9 @@ def judge(order: Order, supplier_id: bytes, message: bytes, keys: ResponseKeys) 
         return ForTheDcc()
     if isinstance(verdict, NotVerified):
         return NotProven(f"{verdict.doubt.value}{': ' if verdict.detail else ''}{verdict.detail}")
-    payload = _payload(message)
-    if payload is None:
-        return NotProven("the device made it, but its content cannot be read here")
-    refused = [f"item {n} {result.result}" for n, result in enumerate(payload.results, 1) if result.result]
+    refused = _refusals(message)
+    if refused is None:
+        return NotProven("the device made it, but its content does not say what came of it")
     if refused:
         return Proven(done=False, words=f"the device refused: {', '.join(refused)}")
     return Proven(done=True, words="the device did what was asked")
@@ -107,9 +108,18 @@ def credits_of(message: bytes) -> tuple[read_back.Credit, ...]:
 
 
 def _payload(message: bytes) -> AccessResponse | None:
+    payload = _content(message)
+    return payload if isinstance(payload, AccessResponse) else None
+
+
+def _refusals(message: bytes) -> list[str] | None:
+    payload = _content(message)
+    return None if payload is None else refusals(payload)
+
+
+def _content(message: bytes) -> Payload | None:
     try:
         parsed = parse_message(message)
-        payload = decode_payload(parsed.header.message_code, Cra.RESPONSE, parsed.content)
+        return decode_payload(parsed.header.message_code, Cra.RESPONSE, parsed.content)
     except GbcsDecodeError:
         return None
-    return payload if isinstance(payload, AccessResponse) else None
