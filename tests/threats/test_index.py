@@ -11,7 +11,6 @@ TESTS = Path(__file__).parents[1]
 CONCERNED = [f"T{number:02}" for number in (*range(1, 21), *range(37, 51))]
 ELSEWHERE = {
     "T11": "listeners and their TLS: the home has none towards the network but its WAN link (tests/links)",
-    "T12": "comparison in constant time: gbcs.protect uses compare_digest; no lint and no timing test guards it yet",
     "T18": "a restored database: counters of the supplier (tests/supplier, tests/drills)",
     "T40": "XML: no XML reaches a home (tests/duis)",
     "T41": "XML signatures: no XML reaches a home (tests/duis)",

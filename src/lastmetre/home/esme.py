@@ -16,6 +16,7 @@ What attributes there are is in ``home.objects``; what items do in ``home.items`
 from __future__ import annotations
 
 from dataclasses import replace
+from hmac import compare_digest
 from typing import TYPE_CHECKING, Final
 
 from lastmetre.gbcs.acceptance import Accepted, Reason, Refused, accept_command
@@ -284,7 +285,7 @@ class Esme:
     def display(self, pin: bytes = b"") -> dict[str, str | int]:
         """What the meter's display shows; the balance only to who knows the privacy PIN, where one is set."""
         held = self.state.read(cosem.PRIVACY_PIN)
-        hidden = isinstance(held, OctetString) and bool(held.value) and held.value != pin
+        hidden = isinstance(held, OctetString) and bool(held.value) and not compare_digest(held.value, pin)
         shown = {} if hidden else {"balance": self.state.balance}
         texts = {"message": cosem.MESSAGE, "supplier": cosem.SUPPLIER_NAME, "telephone": cosem.SUPPLIER_PHONE}
         return {
