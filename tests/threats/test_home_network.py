@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -26,7 +27,7 @@ from lastmetre.gbcs.asn1 import (
 )
 from lastmetre.gbcs.blocks import split
 from lastmetre.gbcs.catalogue import Role
-from lastmetre.gbcs.certificates import Certificate, CertificateRefused, parse_certificate
+from lastmetre.gbcs.certificates import Certificate, CertificateRefused, CertificateRule, parse_certificate
 from lastmetre.gbcs.keys import KeyUse, SharedSecret, agree
 from lastmetre.gbcs.message import Cra, Kind, OtherInformation, parse_message
 from lastmetre.gbcs.protect import signed_df
@@ -64,7 +65,15 @@ def spoiled(der: bytes, how: str) -> bytes:
         "beyond the field": b"\xff" * 64,
         "another's x": bytes((x[0] ^ 1,)) + x[1:] + y,
     }
-    return der[:at] + points[how] + der[at + 64 :]
+    bad = der[:at] + points[how] + der[at + 64 :]
+    # Its Subject Key Identifier follows from the bad point, so that nothing but the point is wrong with it.
+    return bad.replace(identifier(der[at - 1 : at + 64]), identifier(b"\x04" + points[how]))
+
+
+def identifier(point: bytes) -> bytes:
+    """The key identifier of a point: four bits 0100 and sixty of its SHA-1 (RFC 5280 4.2.1.2, method 2)."""
+    digest = int.from_bytes(hashlib.sha1(point, usedforsecurity=False).digest(), "big")
+    return (0x4 << 60 | digest & (1 << 60) - 1).to_bytes(8, "big")
 
 
 @pytest.mark.parametrize("how", ["not on the curve", "zero", "beyond the field", "another's x"])
@@ -72,6 +81,9 @@ def test_a_key_that_is_none_enters_no_cell_and_no_join(how: str) -> None:
     """T09: CS02b and CS03C with a bad point: refused before any agreement; cells and partners stay."""
     meter = credentials.meter()
     bad = spoiled(credentials.certificate(KA).der, how)
+    with pytest.raises(CertificateRefused) as refused:
+        parse_certificate(bad)
+    assert refused.value.rule is CertificateRule.CURVE
     control = UpdateControl(2, 9, authorising_cell=CellId(2, KEY_USAGE_DIGITAL_SIGNATURE), new_floor=0)
     target = CellId(2, KEY_USAGE_KEY_AGREEMENT)
     update = UpdateCredentials(control, (Replacement(bad, target),), (credentials.authority().der,))
