@@ -6,6 +6,7 @@ meter, the hub, and what is done by actions or ASN.1: any values, read back, and
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Final
@@ -44,7 +45,7 @@ from lastmetre.gbcs.axdr import (
     decode_data,
 )
 from lastmetre.gbcs.catalogue import Role, UseCaseKind, catalogue
-from lastmetre.gbcs.datetimes import zigbee_from_unix
+from lastmetre.gbcs.datetimes import date_time_from_unix, zigbee_from_unix
 from lastmetre.gbcs.dlms import AccessRequest, Action, Get, Obis, Set, decode_access_response, encode_access_request
 from lastmetre.gbcs.message import Cra, GroupingHeader, OtherInformation, parse_message
 from lastmetre.gbcs.protect import pre_command, sign_pre_command
@@ -83,6 +84,7 @@ HERE: Final = {
     "GCS40a": "GCS60a", "GCS40b": "GCS60a", "GCS40c": "GCS60a", "GCS40d": "GCS60a", "GCS41": "GCS46",
     "GCS20": "GCS20r", "CCS01": "CCS05, CCS07", "CCS02": "CCS05, CCS07", "CCS03": "CCS07",
     "DBCH04": "DBCH03", "DBCH05": "DBCH01", "ECS29a": "ECS26b", "ECS29b": "ECS26k",
+    "ECS47": "ECS61a", "ECS47a": "ECS61e", "ECS15a": "the log itself",
 }  # fmt: skip
 """Writers tried in this module, and what reads them."""
 IN_OTHER_TESTS: Final = {
@@ -98,8 +100,8 @@ IN_OTHER_TESTS: Final = {
 
     "ECS70": "every Response's time (test_esme_in_time)", "GCS28": "every Response's time (test_gsme)",
 }  # fmt: skip
-NO_PROPERTY_YET: Final = {"CS02g", "ECS15a", "ECS47", "ECS47a", "ECS47e"}
-"""Pairs with a reader (CS02f, ECS35a, ECS61a, ECS61e) that no test here reads back: a gap, said as such."""
+NO_PROPERTY_YET: Final = {"CS02g", "ECS47e"}
+"""A load controller's own Commands, with readers (CS02f, ECS61e), that no test here reads back: a gap, said as such."""
 NOTHING_READS: Final = {
     "ECS10", "ECS12", "ECS14", "ECS16", "ECS50", "ECS81", "GCS07", "GCS09", "GCS11", "GCS36", "GCS44", "ECS28b",
     "ECS29e", "ECS29f", "ECS57", "ECS15c", "ECS62",
@@ -460,6 +462,57 @@ def test_the_load_switch(name: str, script: int, shown: int) -> None:
     for counter, again in enumerate((meter, own.meter(store=store)), 2):
         (answer,) = again.receive(own.read_command("ECS45", counter), NOW)
         assert own.results_of(answer)[0].data.value == shown  # type: ignore[union-attr]
+
+
+# --- auxiliary loads and the event log -------------------------------------------------------------------------------
+
+
+def _at(place: str, value: Data) -> tuple[Spec, Data]:
+    return Set(1, Obis.parse(place), 2), value
+
+
+@settings(max_examples=10, deadline=None)
+@given(st.integers(1, 5), st.integers(1, 600), st.booleans())
+def test_switched_loads(load: int, minutes: int, on: bool) -> None:
+    """ECS47, ECS61a: the one load that was switched on is on, until it was switched off."""
+    store = MemoryStore()
+    meter = own.meter(store=store)
+    for counter, (last, action) in enumerate(((1, 0x11), (2, 0x12))[: 1 if on else 2], 1):
+        run = (Action(9, Obis.parse("0-0:10.0.103"), 1), LongUnsigned(load * 256 + action))
+        meter.receive(
+            own.command("ECS47", counter, _at(f"0-0:94.44.{116 + load}.{last}", LongUnsigned(minutes)), run), NOW
+        )
+    for counter, again in enumerate((meter, own.meter(store=store)), 3):
+        (answer,) = again.receive(own.read_command("ECS61a", counter), NOW)
+        shown = [result.data.value for result in own.results_of(answer)[12:]]  # type: ignore[union-attr]
+        assert shown == [on and number == load for number in range(1, 6)]
+
+
+@settings(max_examples=10, deadline=None)
+@given(st.integers(1, 5), st.integers(0, 100))
+def test_levels_of_controllers(load: int, percent: int) -> None:
+    """ECS47a, ECS61e: the controller's output is at the level set, the others are where they were."""
+    store = MemoryStore()
+    meter = own.meter(store=store)
+    place = f"0-0:94.44.{116 + load}"
+    times = [OctetString(date_time_from_unix(at)) for at in (NOW - 10, NOW + 3_600)]
+    run = (Action(9, Obis.parse("0-0:10.0.103"), 1), LongUnsigned(0x1000 + load * 256 + percent))
+    meter.receive(own.command("ECS47a", 1, _at(f"{place}.1", times[0]), _at(f"{place}.2", times[1]), run), NOW)
+    for counter, again in enumerate((meter, own.meter(store=store)), 2):
+        (answer,) = again.receive(own.read_command("ECS61e", counter), NOW)
+        states = [json.loads(result.data.value) for result in own.results_of(answer)[5:]]  # type: ignore[union-attr, arg-type]
+        assert [state["outputState"] for state in states] == [percent if n == load else 0 for n in range(1, 6)]
+
+
+def test_an_event_log_that_was_cleared() -> None:
+    """ECS15a: what was in the log is not any more, after a restart too."""
+    store = MemoryStore()
+    meter = own.meter(store=store)
+    meter.state = meter.state.with_line("events", (NOW - 60, 0x810E, b""))
+    assert meter.state.lines("events")
+    meter.receive(own.command("ECS15a", 1, (Action(7, Obis.parse("0-0:99.98.0"), 1), Integer(0))), NOW)
+    for again in (meter, own.meter(store=store)):
+        assert not [line for line in again.state.lines("events") if line[1] == 0x810E]
 
 
 # --- the hub ---------------------------------------------------------------------------------------------------------
