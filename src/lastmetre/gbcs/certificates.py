@@ -30,7 +30,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.x509.oid import ExtensionOID, NameOID, ObjectIdentifier
 
 from lastmetre.gbcs.catalogue import Role
-from lastmetre.gbcs.der import TAG_INTEGER, TAG_OCTET_STRING, TAG_SEQUENCE, Reader
+from lastmetre.gbcs.der import TAG_BIT_STRING, TAG_INTEGER, TAG_OCTET_STRING, TAG_SEQUENCE, Reader
 from lastmetre.gbcs.errors import GbcsDecodeError, GbcsError
 from lastmetre.gbcs.keys import load_public_key, public_point
 
@@ -222,6 +222,9 @@ def _check_shape(der: bytes) -> None:
     size = len(_ECDSA_WITH_SHA256)
     if not der[end : end + size] == der[signed_end : signed_end + size] == _ECDSA_WITH_SHA256:
         raise _refused(CertificateRule.ALGORITHM, "it is not signed by ECDSA with SHA-256")
+    start, end = reader.enter(signed_end + size, len(der), TAG_BIT_STRING, "signatureValue")
+    if end != len(der) or der[start : start + 1] != b"\x00":  # else one certificate would have several spellings
+        raise GbcsDecodeError("signatureValue", start, "is not a bit string of whole octets at the certificate's end")
 
 
 def _from_x509(der: bytes, parsed: x509.Certificate) -> Certificate:
