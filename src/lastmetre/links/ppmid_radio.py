@@ -29,6 +29,7 @@ from lastmetre.han import (
 )
 from lastmetre.han.zcl import Status
 from lastmetre.links.air import Address, Pump, open_radio
+from lastmetre.links.answers import fail, nobody_listens, settle
 from lastmetre.links.errors import LinkError
 
 if TYPE_CHECKING:
@@ -74,9 +75,9 @@ class PpmidRadio:
         self._pump: Pump[Event] = Pump(self._device, self._happened)
         self._transfers: dict[int, asyncio.Future[None]] = {}
         self._questions: dict[int, asyncio.Future[int]] = {}
-        self.on_opened: Callable[[], None] = _nobody_listens
-        self.on_closed: Callable[[], None] = _nobody_listens
-        self.on_message: Callable[[bytes], None] = _nobody_listens
+        self.on_opened: Callable[[], None] = nobody_listens
+        self.on_closed: Callable[[], None] = nobody_listens
+        self.on_message: Callable[[bytes], None] = nobody_listens
 
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[asyncio.Task[None]]:
@@ -126,32 +127,16 @@ class PpmidRadio:
             case TunnelClosed():
                 self.on_closed()
             case TransferAccepted(handle=handle):
-                _settle(self._transfers, handle, None)
+                settle(self._transfers, handle, None)
             case TransferFailed(handle=handle, reason=reason):
-                _fail(self._transfers, handle, TunnelDownError(reason))
+                fail(self._transfers, handle, TunnelDownError(reason))
             case ZseAnswered(handle=handle, status=status):
-                _settle(self._questions, handle, status)
+                settle(self._questions, handle, status)
             case ZseFailed(handle=handle, reason=reason):
-                _fail(self._questions, handle, NoAnswerError(f"the device did not answer: {reason}"))
+                fail(self._questions, handle, NoAnswerError(f"the device did not answer: {reason}"))
             case ZseReceived():
                 self._device.answer_zse(event, Status.UNSUPPORTED_CLUSTER_COMMAND, self._pump.now())
             case Dropped(reason=reason, detail=detail):
                 self._tell("han_frame_dropped", reason=reason, detail=detail)
             case _:
                 pass  # TunnelRefused is a client's
-
-
-def _settle(waiting: dict[int, asyncio.Future[T]], handle: int, result: T) -> None:
-    answer = waiting.get(handle)
-    if answer is not None and not answer.done():
-        answer.set_result(result)
-
-
-def _fail(waiting: dict[int, asyncio.Future[T]], handle: int, error: Exception) -> None:
-    answer = waiting.get(handle)
-    if answer is not None and not answer.done():
-        answer.set_exception(error)
-
-
-def _nobody_listens(*_facts: object) -> None:
-    """Until the composition has put the parts together."""

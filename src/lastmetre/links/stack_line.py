@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 
 from lastmetre.agent.ports import TunnelDownError
 from lastmetre.han.clusters import encode_zse
+from lastmetre.links.answers import fail, nobody_listens, settle
 from lastmetre.links.errors import LinkError
 from lastmetre.relay.backoff import Backoff
 
@@ -138,9 +139,9 @@ class LineStack:
         self._last_down: tuple[int, bytes] | None = None
         self._greeted = False
         self.tunnel_is_open = False
-        self.on_opened: Callable[[], None] = _nobody_listens
-        self.on_closed: Callable[[], None] = _nobody_listens
-        self.on_message: Callable[[bytes], None] = _nobody_listens
+        self.on_opened: Callable[[], None] = nobody_listens
+        self.on_closed: Callable[[], None] = nobody_listens
+        self.on_message: Callable[[bytes], None] = nobody_listens
 
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[asyncio.Task[None]]:
@@ -235,14 +236,14 @@ class LineStack:
             case ("down", number, text) if number.isdecimal() and (message := _message(text)) is not None:
                 self._came_down(int(number), message)
             case ("up-ok", number) if number.isdecimal():
-                _settle(self._waiting.transfers, int(number), None)
+                settle(self._waiting.transfers, int(number), None)
             case ("up-failed", number, reason) if number.isdecimal():
-                _fail(self._waiting.transfers, int(number), TunnelDownError(reason[:64]))
+                fail(self._waiting.transfers, int(number), TunnelDownError(reason[:64]))
             case ("said", number, status) if number.isdecimal() and (value := _octet(status)) is not None:
-                _settle(self._waiting.questions, int(number), value)
+                settle(self._waiting.questions, int(number), value)
             case ("said-failed", number, reason) if number.isdecimal():
                 error = StackSilentError(f"the device did not answer: {reason[:64]}")
-                _fail(self._waiting.questions, int(number), error)
+                fail(self._waiting.questions, int(number), error)
             case _:
                 return False
         return True
@@ -275,9 +276,9 @@ class LineStack:
         """Nothing is known any more of what was under way."""
         writer, self._writer, self._greeted, self._last_down = self._writer, None, False, None
         for number in tuple(self._waiting.transfers):
-            _fail(self._waiting.transfers, number, TunnelDownError("stack_lost"))
+            fail(self._waiting.transfers, number, TunnelDownError("stack_lost"))
         for number in tuple(self._waiting.questions):
-            _fail(self._waiting.questions, number, StackSilentError("the line to the Zigbee stack broke"))
+            fail(self._waiting.questions, number, StackSilentError("the line to the Zigbee stack broke"))
         if self.tunnel_is_open:
             self.tunnel_is_open = False
             self.on_closed()
@@ -323,19 +324,3 @@ def _octet(text: str) -> int | None:
     except ValueError:
         return None
     return value[0] if len(value) == 1 else None
-
-
-def _settle(waiting: dict[int, asyncio.Future[T]], number: int, result: T) -> None:
-    answer = waiting.get(number)
-    if answer is not None and not answer.done():
-        answer.set_result(result)
-
-
-def _fail(waiting: dict[int, asyncio.Future[T]], number: int, error: Exception) -> None:
-    answer = waiting.get(number)
-    if answer is not None and not answer.done():
-        answer.set_exception(error)
-
-
-def _nobody_listens(*_facts: object) -> None:
-    """Until the composition has put the parts together."""
