@@ -5,7 +5,7 @@ the header around it.
 """
 
 from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar, Final, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final, TypeAlias
 
 from lastmetre.gbcs.asn1 import (
     ActivateFirmwareAlert,
@@ -17,6 +17,7 @@ from lastmetre.gbcs.asn1 import (
     UpdateCredentialsAlert,
 )
 from lastmetre.gbcs.axdr import Array, BitString, Data, OctetString, Structure, Unsigned, Utf8String
+from lastmetre.gbcs.build.built import Built
 from lastmetre.gbcs.build.checks import Checked, EntityId, Moment, Size, UInt8, UInt16, Whole
 from lastmetre.gbcs.build.hub import ConfigureSubGhz
 from lastmetre.gbcs.build.reads import protection
@@ -27,8 +28,9 @@ from lastmetre.gbcs.dlms import DataNotification, Obis
 from lastmetre.gbcs.errors import GbcsValueError
 from lastmetre.gbcs.gbz import AlertNumber, AlertSpecific, Component, FutureDatedZcl, GbzAlert, ImageHash
 from lastmetre.gbcs.message import Cra, GroupingHeader, OtherInformation
-from lastmetre.gbcs.payload import Payload, encode_payload
-from lastmetre.gbcs.protect import unsigned_df
+
+if TYPE_CHECKING:
+    from lastmetre.gbcs.payload import Payload
 
 ALERT_EXECUTED: Final = 0x8F66
 ALERT_FAILED: Final = 0x8F67
@@ -368,25 +370,10 @@ GBZ_FORMS: Final = frozenset({0x00CD, 0x00CF, 0x00F2, 0x008B})
 
 
 @dataclass(frozen=True, slots=True)
-class BuiltAlert:
+class BuiltAlert(Built):
     """An Alert before signature and MAC."""
 
-    header: GroupingHeader
-    payload: Payload
-    signed: bool
-    """Whether the device signs it (``protect.signed_df``); otherwise a MAC is all it needs."""
-
-    @property
-    def content(self) -> bytes:
-        """The payload's octets."""
-        return encode_payload(self.payload)
-
-    @property
-    def message(self) -> bytes:
-        """The DF part with an empty signature, to be sealed; a signed Alert is ``protect.signed_df``'s."""
-        if self.signed:
-            raise GbcsValueError("this Alert is signed: protect.signed_df makes it of header and content")
-        return unsigned_df(self.header, self.content)
+    WHAT: ClassVar = "Alert"
 
 
 def alert(

@@ -7,10 +7,11 @@ is of the Command's own kind: results of DLMS items, ZCL answers to components, 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, Protocol, TypeAlias
+from typing import TYPE_CHECKING, ClassVar, Final, Protocol, TypeAlias
 
 from lastmetre.gbcs.asn1 import Asn1, Asn1Response
 from lastmetre.gbcs.axdr import Array, Data, NullData, OctetString, Structure, encode_data
+from lastmetre.gbcs.build.built import Built
 from lastmetre.gbcs.build.reads import protection
 from lastmetre.gbcs.catalogue import Protection, Role, use_case
 from lastmetre.gbcs.datetimes import STATUS_UNSPECIFIED, CosemDateTime
@@ -18,8 +19,7 @@ from lastmetre.gbcs.dlms import AccessRequest, AccessResponse, AccessResult, Act
 from lastmetre.gbcs.errors import GbcsValueError
 from lastmetre.gbcs.gbz import Component, EncryptedZcl, Gbz
 from lastmetre.gbcs.message import Cra, GroupingHeader, OtherInformation
-from lastmetre.gbcs.payload import Payload, encode_payload
-from lastmetre.gbcs.protect import encrypt_attribute, unsigned_df
+from lastmetre.gbcs.protect import encrypt_attribute
 from lastmetre.gbcs.zcl import (
     FRAME_CLUSTER_SPECIFIC,
     FRAME_FROM_SERVER,
@@ -32,6 +32,8 @@ from lastmetre.gbcs.zcl import (
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from lastmetre.gbcs.payload import Payload
 
 KIND_GET, KIND_SET, KIND_ACTION = 1, 2, 3
 SUCCESS: Final = int(AccessResult.SUCCESS)
@@ -72,25 +74,10 @@ Answers: TypeAlias = "Sequence[Result] | Sequence[ZclAnswer] | Asn1Response"
 
 
 @dataclass(frozen=True, slots=True)
-class BuiltResponse:
+class BuiltResponse(Built):
     """A Response before signature and MAC."""
 
-    header: GroupingHeader
-    payload: Payload
-    signed: bool
-    """Whether the device signs it (``protect.signed_df``); otherwise a MAC is all it needs."""
-
-    @property
-    def content(self) -> bytes:
-        """The payload's octets."""
-        return encode_payload(self.payload)
-
-    @property
-    def message(self) -> bytes:
-        """The DF part with an empty signature, to be sealed; a signed Response is ``protect.signed_df``'s."""
-        if self.signed:
-            raise GbcsValueError("this Response is signed: protect.signed_df makes it of header and content")
-        return unsigned_df(self.header, self.content)
+    WHAT: ClassVar = "Response"
 
 
 def status(to: int, command_id: int, code: int = 0) -> ZclAnswer:
